@@ -1,0 +1,138 @@
+"""What is checked: `nox` runs the default sessions, `nox -l` lists all."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["lint", "types", "tests", "docs", "bench", "dist"]
+nox.options.reuse_existing_virtualenvs = True
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+VERSIONS = nox.project.python_versions(PROJECT)
+
+
+def present(version: str) -> bool:
+    """Whether this machine has a Python; a shim that leads nowhere does not count."""
+    command = shutil.which(f"python{version}")
+    if command is None:
+        return False
+    return subprocess.run([command, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+PYTHONS = [version for version in VERSIONS if present(version)] or [
+    f"{sys.version_info[0]}.{sys.version_info[1]}"
+]
+
+
+def groups(*names: str) -> list[str]:
+    return [item for name in names for item in nox.project.dependency_groups(PROJECT, name)]
+
+
+def wheel(session: nox.Session) -> str:
+    """Build the wheel once a run, and return its path."""
+    target = Path(session.cache_dir) / "wheel"
+    if not hasattr(wheel, "path"):
+        shutil.rmtree(target, ignore_errors=True)
+        session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(target), ".")
+        wheel.path = str(next(target.glob("*.whl")))  # type: ignore[attr-defined]
+    return str(wheel.path)  # type: ignore[attr-defined]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, spelling, format."""
+    session.install("-q", *groups("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("codespell", "src", "tests", "docs", "benchmarks", "examples", "README.md", "CHANGELOG.md")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Both type checkers, in strict mode."""
+    session.install("-q", ".[cli,speed]", *groups("types", "test"), "nox")
+    session.run("mypy", "src", "tests/typing", "benchmarks", "examples", "noxfile.py")
+    session.run("pyright", "--pythonpath", f"{session.virtualenv.bin}/python")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The tests, on the built wheel, with the coverage that is promised."""
+    print(f"Pythons of this machine: {', '.join(PYTHONS)} of {', '.join(VERSIONS)}")
+    session.install("-q", f"{wheel(session)}[cli,speed]", *groups("test"))
+    session.run(
+        "python", "-c", "import tagferry; assert 'site-packages' in tagferry.__file__, tagferry.__file__"
+    )
+    if session.posargs or session.python != PYTHONS[0]:
+        session.run("pytest", "-n", "2", *(session.posargs or ["-m", "not soak"]))
+        return
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "-n", "2", "-m", "not soak")
+    session.run("coverage", "combine", "-q")
+    pure = ",".join(f"*/tagferry/{name}" for name in PURE)
+    session.run("coverage", "report", f"--include={pure}", "--fail-under=100")
+    session.run("coverage", "report", "--fail-under=95")
+
+
+PURE = (
+    "errors.py",
+    "exports/job.py",
+    "exports/link.py",
+    "exports/naming.py",
+    "exports/resume.py",
+    "exports/schedule.py",
+    "services/*.py",
+    "wire/address.py",
+    "wire/excerpt.py",
+    "wire/message.py",
+    "wire/origin.py",
+    "wire/quota.py",
+    "wire/retry.py",
+    "wire/status.py",
+)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Every code block of the README and the guide runs."""
+    session.install("-q", f"{wheel(session)}[cli,speed]", *groups("test", "docs"))
+    session.run("pytest", "-p", "no:cacheprovider", "docs", "README.md", "README.zh-CN.md")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """A smoke of the benchmarks in seconds; without arguments small sizes, else what is given."""
+    session.install("-q", f"{wheel(session)}[cli,speed]", *groups("bench"))
+    session.run("python", "-m", "benchmarks", *(session.posargs or ["--quick"]))
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Long runs: minutes to hours."""
+    session.install("-q", f"{wheel(session)}[cli,speed]", *groups("test"))
+    session.run("pytest", "-m", "soak", "--timeout", "7200", *session.posargs)
+
+
+@nox.session
+def dist(session: nox.Session) -> None:
+    """The sdist and the wheel build, install clean, and carry what they should."""
+    session.install("-q", "build")
+    target = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(target, ignore_errors=True)
+    session.run("python", "-m", "build", "-q", "--outdir", str(target), silent=True)
+    (built,) = target.glob("*.whl")
+    session.run("python", "-m", "zipfile", "-l", str(built), silent=True)
+    fresh = Path(session.create_tmp()) / "fresh"
+    session.run("python", "-m", "venv", "--clear", str(fresh))
+    python = str(fresh / "bin" / "python")
+    session.run(python, "-m", "pip", "install", "-q", str(built), external=True)
+    check = "import tagferry, importlib.resources as r; assert (r.files('tagferry') / 'py.typed').is_file()"
+    session.run(python, "-c", check, external=True)
+    session.run(str(fresh / "bin" / "tagferry"), "--version", external=True, success_codes=[2])

@@ -1,0 +1,163 @@
+"""What happens on the way, as values: progress views and logs listen to these."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from tagferry.errors import TagferryError
+
+__all__ = [
+    "Emit",
+    "Event",
+    "LinkRenewed",
+    "PartSaved",
+    "Polled",
+    "Progress",
+    "Resumed",
+    "Retrying",
+    "Throttled",
+    "TransferBroken",
+    "UnknownStatus",
+    "listen",
+    "log_event",
+]
+
+logger = logging.getLogger("tagferry")
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """The root of all events."""
+
+
+class Polled(Event, frozen=True, kw_only=True):
+    """The service was asked for the state of an export."""
+
+    kind: str
+    id: str
+    state: str
+    """``"running"``, ``"done"``, ``"empty"`` or ``"failed"``."""
+    delay: float | None
+    """Seconds until it is asked again, or None if it is not."""
+
+
+class UnknownStatus(Event, frozen=True, kw_only=True):
+    """The service used a status word that is not documented; it is taken for "running"."""
+
+    kind: str
+    id: str
+    word: str
+
+
+class Retrying(Event, frozen=True, kw_only=True):
+    """A call failed and is tried again."""
+
+    operation: str
+    failures: int
+    delay: float
+    """Seconds before the next try."""
+    error: TagferryError
+
+
+class Throttled(Event, frozen=True, kw_only=True):
+    """The service said "too fast"; all calls under the same quota slow down."""
+
+    operation: str
+    wait: float | None
+    """The wait that the service asked for, in seconds."""
+
+
+class Progress(Event, frozen=True, kw_only=True):
+    """Bytes of a file are on disk."""
+
+    kind: str
+    id: str
+    part: int
+    """The number of the part, from 1."""
+    parts: int
+    received: int
+    """Bytes of this part on disk."""
+    total: int | None
+    """Bytes of this part as declared, if it was."""
+
+
+class Resumed(Event, frozen=True, kw_only=True):
+    """A transfer goes on behind the bytes that are already on disk."""
+
+    kind: str
+    id: str
+    part: int
+    offset: int
+
+
+class TransferBroken(Event, frozen=True, kw_only=True):
+    """A transfer broke off and is taken up again."""
+
+    kind: str
+    id: str
+    part: int
+    received: int
+    delay: float
+    error: TagferryError
+
+
+class LinkRenewed(Event, frozen=True, kw_only=True):
+    """A download link had lapsed, and the service gave a fresh one."""
+
+    kind: str
+    id: str
+
+
+class PartSaved(Event, frozen=True, kw_only=True):
+    """All bytes of a part are on disk and verified."""
+
+    kind: str
+    id: str
+    part: int
+    size: int
+
+
+Emit = Callable[[Event], None]
+"""A listener: a plain function, called on the event loop, so it must not block."""
+
+_LEVELS: dict[type[Event], int] = {
+    LinkRenewed: logging.INFO,
+    PartSaved: logging.INFO,
+    Resumed: logging.INFO,
+    Retrying: logging.WARNING,
+    Throttled: logging.WARNING,
+    TransferBroken: logging.WARNING,
+    UnknownStatus: logging.WARNING,
+}
+
+
+def log_event(event: Event) -> None:
+    """Write an event to the logger ``tagferry``; polls and progress are of level DEBUG."""
+    level = _LEVELS.get(type(event), logging.DEBUG)
+    if logger.isEnabledFor(level):
+        facts = {name: getattr(event, name) for name in event.__struct_fields__}
+        text = " ".join(f"{name}={_shown(value)}" for name, value in facts.items() if value is not None)
+        logger.log(level, "%s %s", type(event).__name__, text)
+
+
+def listen(on_event: Emit | None) -> Emit:
+    """Return what emits events: to the log, and to a listener whose failures break nothing but itself."""
+
+    def emit(event: Event) -> None:
+        log_event(event)
+        if on_event is not None:
+            try:
+                on_event(event)
+            except Exception:
+                # A transfer must not die of its progress view.
+                logger.exception("on_event failed for %s", type(event).__name__)
+
+    return emit
+
+
+def _shown(value: object) -> str:
+    return f"{value:.1f}" if isinstance(value, float) else f"{value}"

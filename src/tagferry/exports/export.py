@@ -1,0 +1,100 @@
+"""An export: a description of what is wanted, and the ways to get it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tagferry.exports.delivery import DEADLINE, IfExists, check_targets, deliver, within
+from tagferry.exports.job import Ready
+from tagferry.wire.message import Request
+
+if TYPE_CHECKING:
+    from tagferry.exports.outcome import SavedFile
+    from tagferry.exports.poller import Poller
+    from tagferry.exports.service import ExportService
+
+__all__ = ["Export"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Export:
+    """What to export from where. It is made by a client, and nothing is sent before it is awaited.
+
+    Two exports are equal when they ask for the same; equal ones in flight are one job.
+    """
+
+    service: str
+    """The service, such as ``"growingio-saas"``."""
+    kind: str
+    """The kind of export, such as ``"growingio-tag"``."""
+    id: str
+    """The service's id of what is exported."""
+    name: str
+    """What is exported, in words, for messages."""
+    stem: str
+    """The file name without its ending."""
+    ending: str
+    """The ending of a file that is not compressed, such as ``".csv"``."""
+    request: Request
+    backend: ExportService = field(compare=False)
+    poller: Poller = field(compare=False)
+
+    def __repr__(self) -> str:
+        return f"Export({self.kind} {self.id})"
+
+    async def wait(self, *, deadline: float | None = DEADLINE) -> Ready:
+        """Wait until the service has finished the export, and return its links.
+
+        Args:
+            deadline: Seconds that this may take; None for no bound.
+
+        Raises:
+            DeadlineError: The time is over. The job goes on at the service; wait again to go on.
+            JobFailedError: The service gave up on the job.
+            TagferryError: The service could not be asked, or refused.
+        """
+        async with within(deadline, self):
+            return Ready(None, await self.poller.wait(self))
+
+    async def download(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        deadline: float | None = DEADLINE,
+        if_exists: IfExists = "error",
+        resume: bool = True,
+    ) -> tuple[SavedFile, ...]:
+        """Wait for the export and bring its files to a directory.
+
+        A final name appears only when its file is whole. What an earlier run left unfinished is taken up
+        where it stopped.
+
+        Args:
+            directory: Where the files go; made if need be.
+            deadline: Seconds that all of it may take; None for no bound.
+            if_exists: What to do about a finished file that is already there: ``"error"``, ``"skip"``
+                (keep it and return it) or ``"replace"``.
+            resume: Whether to go on with unfinished files.
+
+        Returns:
+            The files in order of the parts; none when the audience is empty.
+
+        Raises:
+            ConfigError: The directory or a file in it is in the way; raised before any request.
+            DiskError: A file could not be written.
+            IntegrityError: The bytes are not what the service declared.
+            LinkExpiredError: The service gave no living link.
+            TagferryError: As for `wait`.
+
+        Example:
+            >>> files = await gio.tag_users("nxog09md", "5rREn4PL").download("out")
+            >>> files[0].path
+            PosixPath('out/growingio-tag-nxog09md-5rREn4PL.csv')
+        """
+        where = Path(directory)
+        check_targets([self], where, if_exists)
+        async with within(deadline, self):
+            return (await deliver(self, where, if_exists=if_exists, resume=resume)).files

@@ -1,0 +1,119 @@
+"""Many exports at once: outcomes as they settle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+
+import anyio
+
+from tagferry.errors import ConfigError, TagferryError
+from tagferry.exports.delivery import DEADLINE, IfExists, check_targets, deliver, within
+from tagferry.exports.export import Export
+from tagferry.exports.outcome import ExportFailed, Outcome
+
+__all__ = ["download_all"]
+
+
+@asynccontextmanager
+async def download_all(
+    exports: Iterable[Export],
+    directory: str | os.PathLike[str],
+    *,
+    concurrency: int = 8,
+    deadline: float | None = DEADLINE,
+    if_exists: IfExists = "error",
+    resume: bool = True,
+) -> AsyncGenerator[AsyncIterator[Outcome]]:
+    """Export many at once; one that fails takes no other down.
+
+    All jobs are asked for and waited for together, under the quotas of their services. Downloads begin
+    in the order in which the jobs were seen to finish, a few at a time. Leaving the block early stops
+    what is not done; the next run goes on there.
+
+    Args:
+        exports: The exports; they may be of several clients.
+        directory: Where the files go; made if need be.
+        concurrency: How many downloads run at once.
+        deadline: Seconds that each export may take; None for no bound.
+        if_exists: What to do about a finished file that is already there.
+        resume: Whether to go on with unfinished files.
+
+    Returns:
+        An async context manager that gives the outcomes, one for each export, as they settle.
+
+    Raises:
+        ConfigError: Something cannot end well: clashing names, a file in the way; before any request.
+    """
+    chosen = list(exports)
+    if concurrency < 1:
+        raise ConfigError(f"concurrency is {concurrency}", hint="give at least 1")
+    where = Path(directory)
+    check_targets(chosen, where, if_exists)
+    slots = _Slots(concurrency)
+    send, outcomes = anyio.create_memory_object_stream[Outcome](0)
+    failure: Exception | None = None
+
+    async def run(export: Export) -> None:
+        outcome: Outcome
+        try:
+            async with within(deadline, export):
+                outcome = await deliver(
+                    export, where, if_exists=if_exists, resume=resume, hold=slots.room, slot=slots
+                )
+        except TagferryError as error:
+            outcome = ExportFailed(export, error)
+        await send.send(outcome)
+
+    async with anyio.create_task_group() as tasks:
+        with send, outcomes:
+            for export in chosen:
+                tasks.start_soon(run, export)
+            try:
+                yield _first(outcomes, len(chosen))
+            except Exception as error:  # noqa: BLE001  # it is raised again below
+                failure = error
+            tasks.cancel_scope.cancel()
+    if failure is not None:
+        # Raised out here, the caller's own exception is not wrapped in a group.
+        raise failure
+
+
+async def _first(outcomes: AsyncIterator[Outcome], count: int) -> AsyncIterator[Outcome]:
+    for _ in range(count):
+        yield await anext(outcomes)
+
+
+class _Slots:
+    """Places for downloads, given in order of arrival."""
+
+    def __init__(self, places: int) -> None:
+        self._places = anyio.Semaphore(places)
+        self._enough = places
+        self._waiting = 0
+        self._changed = anyio.Event()
+
+    async def room(self) -> None:
+        """Return when the queue before the places is short.
+
+        While it is long, jobs are not asked whether they are done: their links would age in the queue.
+        """
+        while self._waiting >= self._enough:
+            await self._changed.wait()
+
+    async def __aenter__(self) -> None:
+        self._waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._waiting -= 1
+            self._changed.set()
+            self._changed = anyio.Event()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._places.release()

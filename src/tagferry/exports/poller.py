@@ -1,0 +1,124 @@
+"""Waits for export jobs: asks again and again, less and less often, one asker for equal exports."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+
+from tagferry.errors import TagferryError
+from tagferry.events import Polled, UnknownStatus
+from tagferry.exports.job import JobReport, JobState, JobWatch
+
+if TYPE_CHECKING:
+    from tagferry.exports.export import Export
+    from tagferry.exports.service import ExportService
+
+__all__ = ["Hold", "Poller"]
+
+Hold = Callable[[], Awaitable[None]]
+"""Returns when more finished jobs are welcome."""
+
+
+class _Flight:
+    """Equal exports that are waited for at the same time."""
+
+    def __init__(self) -> None:
+        self.asking = anyio.Lock()
+        self.users = 0
+        self.outcome: tuple[str, ...] | TagferryError | None = None
+
+
+class Poller:
+    """Waits for the jobs of one client.
+
+    The waiting is done by the callers' own tasks; the quota of the service gives them their turns in the
+    order in which their delays ended, and first questions, which start a job, take turns with the others.
+    """
+
+    def __init__(self, service: ExportService) -> None:
+        self._service = service
+        self._flights: dict[str, _Flight] = {}
+
+    async def wait(self, export: Export, *, hold: Hold | None = None) -> tuple[str, ...]:
+        """Return the links of a finished export; none when the audience is empty.
+
+        Args:
+            export: The export to wait for.
+            hold: Awaited before each question but the first.
+
+        Raises:
+            JobFailedError: The service gave up on the job.
+            TagferryError: The service could not be asked.
+        """
+        async with self._flight(export) as flight, flight.asking:
+            if flight.outcome is None:
+                try:
+                    flight.outcome = await self._poll(export, dead=None, hold=hold)
+                except TagferryError as error:
+                    flight.outcome = error
+                    raise
+            if isinstance(flight.outcome, TagferryError):
+                raise copy.copy(flight.outcome)
+            return flight.outcome
+
+    async def renew(self, export: Export, dead: str) -> tuple[str, ...]:
+        """Return fresh links of an export, of which a lapsed one is known.
+
+        Until it notes that the link lapsed, the service gives the same one: then it is asked again.
+        """
+        return await self._poll(export, dead=dead, hold=None)
+
+    @asynccontextmanager
+    async def _flight(self, export: Export) -> AsyncGenerator[_Flight]:
+        key = export.request.url
+        flight = self._flights.setdefault(key, _Flight())
+        flight.users += 1
+        try:
+            yield flight
+        finally:
+            flight.users -= 1
+            if not flight.users:
+                del self._flights[key]
+
+    async def _poll(self, export: Export, *, dead: str | None, hold: Hold | None) -> tuple[str, ...]:
+        watch = JobWatch()
+        first = True
+        for delay in self._service.schedule.delays(self._service.chance):
+            report = await self._ask(export, watch, urgent=first or dead is not None)
+            if report is not None:
+                state = watch.judge(report)
+                if state is JobState.FAILED and report.error is not None:
+                    self._note(export, state, report, watch, None)
+                    raise report.error
+                # A dead link again is no answer yet.
+                if state is not JobState.RUNNING and not (dead and dead in report.links):
+                    self._note(export, state, report, watch, None)
+                    return report.links
+                self._note(export, JobState.RUNNING, report, watch, delay)
+            first = False
+            await self._service.clock.sleep(delay)
+            if hold is not None:
+                await hold()
+        raise AssertionError  # the delays do not end
+
+    async def _ask(self, export: Export, watch: JobWatch, *, urgent: bool) -> JobReport | None:
+        """Ask once; None when there was no answer, but the job is known to exist."""
+        try:
+            return await self._service.ask_job(export.request, export.name, urgent)
+        except TagferryError as error:
+            # An outage in the middle says nothing about the job: the deadline bounds it.
+            if error.retryable and watch.answered:
+                return None
+            raise
+
+    def _note(
+        self, export: Export, state: JobState, report: JobReport, watch: JobWatch, delay: float | None
+    ) -> None:
+        emit = self._service.emit
+        if report.unknown is not None and watch.is_news(report.unknown):
+            emit(UnknownStatus(kind=export.kind, id=export.id, word=report.unknown))
+        emit(Polled(kind=export.kind, id=export.id, state=state.value, delay=delay))

@@ -1,0 +1,157 @@
+"""The record beside unfinished files: what they are, how far they are trusted, and whose they are."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+import msgspec
+
+from tagferry.errors import DiskError
+from tagferry.exports.disk import disk_errors
+
+__all__ = ["PartState", "Record", "RecordFile"]
+
+_VERSION = 1
+_MAX_SIZE = 4 * 1024 * 1024
+_BLOCK = 512
+
+
+class PartState(msgspec.Struct, kw_only=True):
+    """What is known of one part."""
+
+    offset: int = 0
+    """Bytes on disk that the hash below covers."""
+    sha256: str = ""
+    validator: str | None = None
+    total: int | None = None
+    whole: bool = False
+    """All bytes are on disk, verified and synced."""
+    final: str | None = None
+    """The final name, once the part is whole."""
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """The state of one export's unfinished files. It never holds a link or a token."""
+
+    v: int = _VERSION
+    request: str
+    """A digest of what was asked for."""
+    writer: str
+    """A random id of the process that writes."""
+    committing: bool = False
+    """All parts are whole, and the renaming to final names has begun."""
+    parts: list[PartState] = []
+
+    @classmethod
+    def read(cls, text: bytes) -> Record | None:
+        """Return the record in a text, or None if there is none that can be read."""
+        try:
+            record = msgspec.json.decode(text, type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        return record if record.v == _VERSION else None
+
+
+class RecordFile:
+    """A record on disk, locked by this process from `acquire` to `close` or `remove`.
+
+    It is written in place: a new file under the name would not be the one that is locked.
+    """
+
+    def __init__(self, path: Path, handle: int) -> None:
+        self.path = path
+        self._handle = handle
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this process still holds the record."""
+        return self._handle >= 0
+
+    @classmethod
+    def acquire(cls, path: Path) -> RecordFile:
+        """Open and lock a record, making it if need be.
+
+        Raises:
+            DiskError: Another process holds it, or the path is no plain file.
+        """
+        while True:
+            with disk_errors(path, "open the record"):
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+                handle = os.open(path, flags, 0o600)
+            try:
+                locked = cls._lock(path, handle)
+            except BaseException:
+                os.close(handle)
+                raise
+            if locked:
+                return cls(path, handle)
+            os.close(handle)
+
+    @staticmethod
+    def _lock(path: Path, handle: int) -> bool:
+        """Lock an open record; tell whether the path still leads to it."""
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise DiskError(
+                f"{path} is no plain file", code="EEXIST", hint="remove it or choose another directory"
+            )
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            msg = f"another process is writing this export ({path})"
+            raise DiskError(
+                msg, code="EBUSY", hint="wait for it, or choose another output directory"
+            ) from None
+        # The one who held the lock may have finished and removed the file in between.
+        return _same_file(path, handle)
+
+    def load(self) -> Record | None:
+        """Return the record, or None if there is none that can be read."""
+        with disk_errors(self.path, "read the record"):
+            return Record.read(os.pread(self._handle, _MAX_SIZE, 0))
+
+    def save(self, record: Record) -> None:
+        """Write the record over the one before."""
+        text = msgspec.json.encode(record)
+        # Blanks up to a block cover the rest of a longer text before, in the same write.
+        text += b" " * (-len(text) % _BLOCK)
+        with disk_errors(self.path, "write the record"):
+            before = os.fstat(self._handle).st_size
+            text = text.ljust(before)
+            done = 0
+            while done < len(text):
+                done += os.pwrite(self._handle, text[done:], done)
+
+    def check_writer(self, writer: str) -> None:
+        """Make sure that no other process took over, as it may where locks do not hold.
+
+        Raises:
+            DiskError: The record is another writer's.
+        """
+        record = self.load() if _same_file(self.path, self._handle) else None
+        if record is None or record.writer != writer:
+            msg = f"another process took over this export ({self.path})"
+            raise DiskError(msg, code="EBUSY", hint="run one process for each output directory")
+
+    def remove(self) -> None:
+        """Remove the record from disk and let go of it."""
+        with disk_errors(self.path, "remove the record"):
+            self.path.unlink()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the record; it stays on disk."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def _same_file(path: Path, handle: int) -> bool:
+    try:
+        there = path.lstat()
+    except FileNotFoundError:
+        return False
+    here = os.fstat(handle)
+    return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)

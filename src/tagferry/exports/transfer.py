@@ -1,0 +1,68 @@
+"""One body, from the wire to the disk: the next bytes are read while a block is written."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+
+import anyio
+
+from tagferry.errors import UnavailableError
+from tagferry.wire.transport import Body
+
+__all__ = ["receive"]
+
+BLOCK = 2 * 1024 * 1024
+"""Bytes gathered for one write; a part may lose this much to a crash."""
+_LEAST = 4096
+"""Bytes that have to arrive in the stall time-out; a drip is a stall too."""
+
+
+async def receive(
+    body: Body, write: Callable[[list[bytes]], None], wrote: Callable[[], None], *, stall_timeout: float
+) -> None:
+    """Hand a body to a writer in large blocks, on a worker thread.
+
+    At most two blocks are held: the one that is written and the one that is gathered. When this ends, also
+    by an error or a cancellation, nothing is being written any more.
+
+    Args:
+        body: The chunks.
+        write: Writes chunks; blocks, and is called on a worker thread.
+        wrote: Called on the event loop after each block but the last.
+        stall_timeout: Seconds in which some bytes have to come; the writer's time does not count.
+
+    Raises:
+        UnavailableError: The transfer stalled.
+    """
+    loop = asyncio.get_running_loop()
+    writing: asyncio.Future[None] | None = None
+    chunks: list[bytes] = []
+    size = seen = 0
+    try:
+        with anyio.CancelScope(deadline=anyio.current_time() + stall_timeout) as stall:
+            async for chunk in body:
+                chunks.append(chunk)
+                size += len(chunk)
+                seen += len(chunk)
+                if size >= BLOCK:
+                    if writing is not None:
+                        stall.deadline = math.inf
+                        await writing
+                        wrote()
+                    writing = loop.run_in_executor(None, write, chunks)
+                    chunks, size = [], 0
+                if seen >= _LEAST:
+                    seen = 0
+                    stall.deadline = anyio.current_time() + stall_timeout
+    finally:
+        with anyio.CancelScope(shield=True):
+            if writing is not None:
+                await writing
+            # What came before a break is worth keeping.
+            if chunks:
+                await loop.run_in_executor(None, write, chunks)
+    if stall.cancelled_caught:
+        msg = f"a transfer stalled: less than {_LEAST} bytes in {stall_timeout:g} s"
+        raise UnavailableError(msg, code="stall")

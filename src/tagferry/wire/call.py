@@ -1,0 +1,85 @@
+"""One call of a service: under its quota, with its credential, and with its retries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from tagferry.errors import AuthError, TagferryError, ThrottledError
+from tagferry.events import Emit, Retrying, Throttled
+from tagferry.wire.clock import Clock
+from tagferry.wire.credential import Credential
+from tagferry.wire.limiter import Limiter
+from tagferry.wire.message import Reply, Request
+from tagferry.wire.quota import SECOND
+from tagferry.wire.retry import RetryBudget, RetryPolicy
+from tagferry.wire.transport import Transport
+
+__all__ = ["Caller"]
+
+T = TypeVar("T")
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Makes the calls of one client to one service."""
+
+    transport: Transport
+    limiter: Limiter
+    credential: Credential
+    authorize: Callable[[str], Mapping[str, str]]
+    """Turns the token into request headers."""
+    policy: RetryPolicy
+    budget: RetryBudget
+    clock: Clock
+    chance: Callable[[], float]
+    emit: Emit
+
+    async def call(self, request: Request, read: Callable[[Reply], T], *, urgent: bool = False) -> T:
+        """Send a request until it has an answer that `read` accepts, and return what it read.
+
+        Args:
+            request: A request that may safely be sent again.
+            read: Turns a reply into a value or raises a `TagferryError`.
+            urgent: Whether the request goes before the ones that are not.
+
+        Raises:
+            TagferryError: What `read` or the transport raised, when no retry is left or useful.
+        """
+        self.budget.note_call(self.clock.now())
+        failures = 0
+        while True:
+            try:
+                return await self._try(request, read, urgent=urgent)
+            except TagferryError as error:
+                failures += 1
+                delay = self.policy.delay(error, failures, self.chance())
+                if delay is None:
+                    raise
+                self.emit(Retrying(operation=request.operation, failures=failures, delay=delay, error=error))
+            while wait := self.budget.take(self.clock.now()):
+                await self.clock.sleep(wait / SECOND)
+            await self.clock.sleep(delay)
+
+    async def _try(self, request: Request, read: Callable[[Reply], T], *, urgent: bool) -> T:
+        token = await self.credential.value()
+        try:
+            return await self._send(request, read, token, urgent=urgent)
+        except AuthError:
+            if not await self.credential.renew(token):
+                raise
+        return await self._send(request, read, await self.credential.value(), urgent=urgent)
+
+    async def _send(self, request: Request, read: Callable[[Reply], T], token: str, *, urgent: bool) -> T:
+        headers = {**request.headers, **self.authorize(token)}
+        async with self.limiter.permit(urgent=urgent):
+            reply = await self.transport.send(request, headers)
+        try:
+            value = read(reply)
+        except ThrottledError as error:
+            self.limiter.slow_down(error.retry_after)
+            self.emit(Throttled(operation=request.operation, wait=error.retry_after))
+            raise
+        self.limiter.recover()
+        return value

@@ -1,0 +1,79 @@
+"""A credential: kept out of sight, attached to the requests for one origin only."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from tagferry.errors import AuthError, ConfigError
+
+__all__ = ["Credential", "Token"]
+
+Token = str | Callable[[], Awaitable[str]]
+"""A token, or an async function that provides one and is asked again when it was refused."""
+
+
+class Credential:
+    """The token of one client.
+
+    Args:
+        token: A token or its provider.
+        name: What the token is called in messages and settings.
+        hint: Where a user finds a token.
+
+    Raises:
+        ConfigError: The token is empty or has characters that a header cannot carry.
+    """
+
+    def __init__(self, token: Token, *, name: str, hint: str) -> None:
+        self._name = name
+        self._hint = hint
+        self._provider = None if isinstance(token, str) else token
+        self._value = self._check(token) if isinstance(token, str) else None
+        self._renewing = anyio.Lock()
+
+    def __repr__(self) -> str:
+        return f"Credential({self._name})"
+
+    @property
+    def identity(self) -> object:
+        """What tells two credentials apart, for the sharing of quotas."""
+        return self._provider or self._value
+
+    async def value(self) -> str:
+        """Return the token; the first call asks the provider."""
+        async with self._renewing:
+            if self._value is None:
+                self._value = await self._ask()
+            return self._value
+
+    async def renew(self, refused: str) -> bool:
+        """Ask the provider once for another token than the refused one; tell whether there is one.
+
+        Many requests may learn at once that their token is refused: one of them asks.
+        """
+        if self._provider is None:
+            return False
+        async with self._renewing:
+            if self._value == refused:
+                self._value = await self._ask()
+            return self._value != refused
+
+    async def _ask(self) -> str:
+        assert self._provider is not None
+        try:
+            return self._check(await self._provider())
+        except ConfigError as error:
+            # The provider's fault comes to light in the middle of the work.
+            raise AuthError(error.message, hint=error.hint) from None
+
+    def _check(self, token: object) -> str:
+        if not isinstance(token, str) or not token.strip():
+            msg = f"{self._name} is empty or no text"
+            raise ConfigError(msg, hint=self._hint)
+        token = token.strip()
+        if not token.isascii() or not token.isprintable():
+            msg = f"{self._name} has characters that no token has (spaces around it are removed)"
+            raise ConfigError(msg, hint=self._hint)
+        return token

@@ -1,0 +1,125 @@
+"""Waits until a quota lets the next request go."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Hashable
+from contextlib import asynccontextmanager
+
+import anyio
+
+from tagferry.wire.clock import Clock
+from tagferry.wire.quota import SECOND, Permit, Quota, Rate
+
+__all__ = ["Limiter", "shared_quota"]
+
+_LOOK_AGAIN = 0.05
+"""Seconds after which a waiter looks again although nobody woke it: another event loop of this process
+may have given a token back."""
+
+_Lane = OrderedDict[anyio.Event, None]
+_quotas: dict[Hashable, Quota] = {}
+_guard = threading.Lock()
+
+
+def shared_quota(key: Hashable, rate: Rate) -> Quota:
+    """Return the one quota of this process for a key; of several rates the lowest is kept."""
+    with _guard:
+        quota = _quotas.setdefault(key, Quota(rate))
+        quota.lower(rate)
+        return quota
+
+
+class Limiter:
+    """Lets requests go in the order of their arrival, when their quota allows.
+
+    Urgent and other requests take turns when both wait, so that neither starves the other.
+
+    Args:
+        quota: The quota to keep, possibly shared with limiters of other event loops.
+        clock: Time and sleep.
+    """
+
+    def __init__(self, quota: Quota, clock: Clock) -> None:
+        self._quota = quota
+        self._clock = clock
+        self._lanes: tuple[_Lane, _Lane] = (OrderedDict(), OrderedDict())
+        self._lane = 0  # which lane is served next when both wait
+        self._head: anyio.Event | None = None
+        self._changed = anyio.Event()
+
+    def __repr__(self) -> str:
+        return f"Limiter({self._quota.rate}, {self.waiting} waiting, {self._quota.out} on the wire)"
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for their turn."""
+        return sum(map(len, self._lanes)) + (self._head is not None)
+
+    @asynccontextmanager
+    async def permit(self, *, urgent: bool = False) -> AsyncGenerator[None]:
+        """Hold a token for one request on the wire; the block ends when its response has come.
+
+        When the block ends with an exception or a cancellation, no response came: the token is kept longer.
+        """
+        permit = await self._take(urgent=urgent)
+        answered = False
+        try:
+            yield
+            answered = True
+        finally:
+            with _guard:
+                self._quota.give_back(permit, self._clock.now(), answered=answered)
+            self._wake()
+
+    def slow_down(self, wait: float | None = None) -> None:
+        """Tell the quota that the service throttles; wait in seconds."""
+        with _guard:
+            self._quota.slow_down(self._clock.now(), wait)
+        self._wake()
+
+    def recover(self) -> None:
+        """Tell the quota that a call was not throttled."""
+        with _guard:
+            self._quota.recover()
+
+    async def _take(self, *, urgent: bool) -> Permit:
+        ticket = anyio.Event()
+        lane = self._lanes[0 if urgent else 1]
+        lane[ticket] = None
+        if self._head is None:
+            self._next()
+        try:
+            await ticket.wait()
+            return await self._take_as_head()
+        finally:
+            # Whatever happened to this waiter, the ones behind it go on.
+            if self._head is ticket:
+                self._next()
+            else:
+                del lane[ticket]
+
+    async def _take_as_head(self) -> Permit:
+        while True:
+            changed = self._changed
+            with _guard:
+                now = self._clock.now()
+                at = self._quota.ready_at(now)
+                if at is not None and at <= now:
+                    return self._quota.take(now)
+            with anyio.move_on_after(_LOOK_AGAIN if at is None else (at - now) / SECOND):
+                await changed.wait()
+
+    def _next(self) -> None:
+        """Give the turn to the next waiter."""
+        first, second = self._lanes[self._lane], self._lanes[1 - self._lane]
+        waiters = first or second
+        self._lane = 1 if waiters is self._lanes[0] else 0
+        self._head = waiters.popitem(last=False)[0] if waiters else None
+        if self._head is not None:
+            self._head.set()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()

@@ -1,0 +1,53 @@
+"""The words spoken with a service: a request, and the reply to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import msgspec
+
+__all__ = ["Head", "Reply", "Request"]
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """One HTTP request, without the credential that its client adds.
+
+    The URL is sent byte for byte. Its query may be a secret, so ``repr`` leaves it out.
+    """
+
+    operation: str
+    """What the request is for, such as ``"growingio-tag"``; for errors and logs."""
+    method: str
+    url: str
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+
+    @property
+    def place(self) -> str:
+        """Scheme, host and path, safe to print."""
+        return urlsplit(self.url)._replace(query="", fragment="").geturl()
+
+    def __repr__(self) -> str:
+        return f"Request({self.operation}: {self.method} {self.place})"
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The status and the headers of a reply; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        # Header values may hold cookies and redirect targets.
+        return f"Head({self.status})"
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A whole reply with a small body."""
+
+    head: Head
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"Reply({self.head.status}, {len(self.body)} bytes)"

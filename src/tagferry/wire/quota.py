@@ -1,0 +1,147 @@
+"""How many calls a service allows in a time, and when the next one may go.
+
+The promise: in any period, as the *server* counts it, at most ``calls`` calls arrive, whatever the
+network does. A call takes one of ``calls`` tokens, and the token comes back one period (and a guard for
+clock drift) after the *response* to that call. A call arrives before its response leaves, so of any
+``calls + 1`` calls two share a token and arrive more than a period apart. The price is a use of
+1 / (1 + round trip / period); releasing tokens by send time would be faster and wrong.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from tagferry.errors import ConfigError
+
+__all__ = ["Permit", "Quota", "Rate"]
+
+SECOND = 1_000_000_000
+GUARD = 2_000_000
+"""Kept beyond the period, in ns: server and client clocks drift apart, and timers round."""
+QUARANTINE = 4 * SECOND
+"""Kept beyond the period, in ns, when no response came: the request may still be on its way."""
+_SPACING = 0.98
+"""Sends are this part of ``period / calls`` apart, so that a start is no burst and tokens set the pace."""
+_SLOWER = 0.5
+_FASTER = 1 / 64
+_SLOWEST = 1 / 64
+_RATE = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,3})?s")
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """At most so many calls in any period, written as ``"100/s"`` or ``"5/15s"``."""
+
+    calls: int
+    period: int = SECOND
+    """The period in ns."""
+
+    @classmethod
+    def parse(cls, text: str) -> Rate:
+        """Read ``"100/s"`` or ``"5/15s"``.
+
+        Raises:
+            ConfigError: The text is no rate.
+        """
+        if match := _RATE.fullmatch(text.strip()):
+            return cls(int(match[1]), int(match[2] or 1) * SECOND)
+        msg = f"rate {text!r} is not of the form CALLS/s or CALLS/SECONDSs"
+        raise ConfigError(msg, hint="write it like 2/s, 100/s or 5/15s")
+
+    def __str__(self) -> str:
+        seconds = self.period // SECOND
+        return f"{self.calls}/s" if seconds == 1 else f"{self.calls}/{seconds}s"
+
+
+class Permit:
+    """One token, taken for one request on the wire."""
+
+    __slots__ = ("used",)
+
+    def __init__(self) -> None:
+        self.used = True
+
+
+class Quota:
+    """The tokens of one rate. All times are ns of one monotonic clock, never decreasing.
+
+    Args:
+        rate: The rate to keep.
+    """
+
+    def __init__(self, rate: Rate) -> None:
+        self.rate = rate
+        self.pace = 1.0
+        """The part of the rate in use: it halves when the service throttles and grows back slowly."""
+        self._out = 0
+        self._returns: list[int] = []  # when each token that came back is free again; sorted
+        self._slot: int | None = None  # when the latest send was due
+        self._not_before: int | None = None
+        self._slowed: int | None = None
+
+    @property
+    def out(self) -> int:
+        """Tokens whose request is still on the wire."""
+        return self._out
+
+    def lower(self, rate: Rate) -> None:
+        """Keep a lower rate from now on; a higher one changes nothing."""
+        if rate.calls * self.rate.period < self.rate.calls * rate.period:
+            self.rate = rate
+
+    def ready_at(self, now: int) -> int | None:
+        """Return the earliest time for the next send, or None while only a response can tell."""
+        while self._returns and self._returns[0] <= now:
+            self._returns.pop(0)
+        at = now
+        busy = self._out + len(self._returns) - self.rate.calls
+        if busy >= 0:
+            if busy >= len(self._returns):
+                return None
+            at = self._returns[busy]
+        if self._slot is not None:
+            at = max(at, self._slot + self._spacing)
+        return max(at, self._not_before) if self._not_before is not None else at
+
+    def take(self, now: int) -> Permit:
+        """Take a token for a request that is sent now; `ready_at` must have said so."""
+        # A send that is late by less than a spacing does not move the ones after it.
+        due = now if self._slot is None else self._slot + self._spacing
+        self._slot = min(now, max(due, now - self._spacing))
+        self._out += 1
+        return Permit()
+
+    def give_back(self, permit: Permit, now: int, *, answered: bool) -> None:
+        """Give a token back, once.
+
+        Args:
+            permit: What `take` returned.
+            now: When the response came, or when the connection was closed without one.
+            answered: Whether a response came; without one the request may still reach the server.
+        """
+        if not permit.used:
+            return
+        permit.used = False
+        self._out -= 1
+        free = now + self.rate.period + GUARD + (0 if answered else QUARANTINE)
+        where = len(self._returns)
+        while where and self._returns[where - 1] > free:
+            where -= 1
+        self._returns.insert(where, free)
+
+    def slow_down(self, now: int, wait: float | None = None) -> None:
+        """Halve the pace, at most once a period, and send nothing for a wait in seconds."""
+        if wait:
+            self._not_before = max(self._not_before or 0, now + int(wait * SECOND))
+        if self._slowed is None or now - self._slowed >= self.rate.period:
+            self._slowed = now
+            self.pace = max(self.pace * _SLOWER, _SLOWEST)
+
+    def recover(self) -> None:
+        """Note a call that was not throttled: the pace grows by a fixed step."""
+        self.pace = min(1.0, self.pace + _FASTER)
+
+    @property
+    def _spacing(self) -> int:
+        return int(_SPACING * self.rate.period / self.rate.calls / self.pace)

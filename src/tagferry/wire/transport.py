@@ -1,0 +1,271 @@
+"""HTTP by aiohttp: whole replies of an API, and streamed bodies of downloads."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl as tls
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import aiohttp
+import anyio
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import DefaultResolver
+from yarl import URL
+
+from tagferry.errors import ProtocolError, RefusedError, TagferryError, UnavailableError
+from tagferry.wire.address import is_private
+from tagferry.wire.excerpt import excerpt
+from tagferry.wire.message import Head, Reply, Request
+
+if TYPE_CHECKING:
+    from aiohttp.client_middlewares import ClientHandlerType
+
+__all__ = ["Body", "Transport"]
+
+MAX_REPLY = 8 * 1024 * 1024
+"""The largest API reply that is read, in bytes; the largest documented one is about 3 MB."""
+_READ_BUFFER = 1024 * 1024
+
+Body = AsyncIterator[bytes]
+
+
+class Transport:
+    """The connections of one client.
+
+    Nothing is opened before the first request. No cookie is kept, no redirect followed, no proxy or
+    netrc of the environment used.
+
+    Args:
+        service: The service's name, for errors.
+        timeout: Seconds for one API request, or for a download's reply to begin.
+        session: The caller's own session for API requests; it is not closed here.
+        ssl: The caller's own TLS settings.
+        proxy: The URL of a proxy.
+        private: Whether downloads may come from private addresses.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        timeout: float,
+        session: aiohttp.ClientSession | None = None,
+        ssl: tls.SSLContext | None = None,
+        proxy: str | None = None,
+        private: bool = False,
+    ) -> None:
+        self._service = service
+        self._timeout = timeout
+        self._given = session
+        self._ssl = ssl if ssl is not None else True
+        self._proxy = proxy
+        self._private = private
+        self._api: aiohttp.ClientSession | None = None
+        self._files: aiohttp.ClientSession | None = None
+
+    async def aclose(self) -> None:
+        """Close every connection that was opened here."""
+        sessions, self._api, self._files = (self._api, self._files), None, None
+        for session in sessions:
+            if session is not None:
+                await session.close()
+
+    async def send(self, request: Request, headers: Mapping[str, str]) -> Reply:
+        """Send an API request with its final headers, once, and return the whole reply.
+
+        Raises:
+            TagferryError: No whole reply of a sane size came.
+        """
+        session = self._given or self._api_session()
+        failure: TagferryError
+        try:
+            async with session.request(
+                request.method,
+                URL(request.url, encoded=True),
+                headers=headers,
+                data=request.body or None,
+                allow_redirects=False,
+                raise_for_status=False,
+                timeout=aiohttp.ClientTimeout(total=self._timeout),
+                ssl=self._ssl,
+                proxy=self._proxy,
+                middlewares=(_Once(),),
+            ) as response:
+                return Reply(_head(response), await self._whole(response))
+        except (TimeoutError, aiohttp.ClientError, OSError, _ResendError) as error:
+            failure = self._translate(error, request.operation, request.url)
+        # Outside of the handler: the library's exception holds URLs and headers and must not be our context.
+        raise failure
+
+    @asynccontextmanager
+    async def stream(self, url: URL, headers: Mapping[str, str]) -> AsyncGenerator[tuple[Head, Body]]:
+        """Get a file: its head, and its body as it comes over the wire, without any decoding.
+
+        Args:
+            url: Where the file is, as it has to be sent.
+            headers: All headers of the request; nothing but these and ``Host`` is sent.
+
+        Raises:
+            TagferryError: The transfer could not begin; reading the body raises it where it broke off.
+        """
+        response = await self._open(url, headers)
+        try:
+            async with aclosing(self._chunks(response)) as chunks:
+                yield _head(response), chunks
+        finally:
+            # A body that was not read to its end leaves a connection that nobody can use.
+            response.close()
+
+    async def _open(self, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        failure: TagferryError
+        try:
+            with anyio.fail_after(self._timeout):
+                return await self._file_session().request(
+                    "GET",
+                    url,
+                    headers=headers,
+                    skip_auto_headers=("User-Agent", "Accept"),
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeout),
+                    ssl=self._ssl,
+                    proxy=self._proxy,
+                )
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            failure = self._translate(error, "download", str(url))
+        raise failure
+
+    async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
+        failure: TagferryError
+        try:
+            async for chunk in response.content.iter_any():
+                yield chunk
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            failure = self._translate(error, "download", str(response.url))
+        else:
+            return
+        # A reader that was late never saw what came before the break; without this, a connection that
+        # always breaks early would never bring anything.
+        response.content.set_exception(None)  # type: ignore[arg-type]
+        if rest := response.content.read_nowait():
+            yield rest
+        raise failure
+
+    async def _whole(self, response: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > MAX_REPLY:
+                msg = f"{self._service} sent a reply of more than {MAX_REPLY} bytes"
+                raise ProtocolError(msg, service=self._service)
+        return bytes(body)
+
+    def _api_session(self) -> aiohttp.ClientSession:
+        if self._api is None:
+            self._api = aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": "tagferry", "Accept": "application/json"},
+                trust_env=False,
+            )
+        return self._api
+
+    def _file_session(self) -> aiohttp.ClientSession:
+        if self._files is None:
+            resolver = None if self._proxy or self._private else _PublicResolver()
+            self._files = aiohttp.ClientSession(
+                # How many run at once is bounded where downloads are started.
+                connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                auto_decompress=False,
+                read_bufsize=_READ_BUFFER,
+            )
+        return self._files
+
+    def _translate(self, error: BaseException, operation: str, url: str) -> TagferryError:
+        host = URL(url, encoded=True).host or "the host"
+        if isinstance(error, (aiohttp.ClientSSLError, tls.SSLError)):
+            reason = getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
+            return RefusedError(
+                f"no trusted TLS connection to {host}: {excerpt(str(reason))}",
+                service=self._service,
+                code="tls",
+                hint="check the base URL and the certificates of this machine; pass ssl= for a private CA",
+            )
+        if isinstance(getattr(error, "os_error", None), _PrivateAddressError):
+            msg = f"{host} leads to a private address, which a link of a public service must not"
+            return ProtocolError(msg, service=self._service, code="private-address")
+        reason = _reason(error, self._timeout)
+        msg = f"no answer from {host} ({operation}): {reason}"
+        return UnavailableError(msg, service=self._service, hint="check the network and the base URL")
+
+
+def _reason(error: BaseException, timeout: float) -> str:
+    if isinstance(error, asyncio.TimeoutError):
+        return f"time-out after {timeout:g} s"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its name cannot be resolved"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error.strerror or "connection failed"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the body broke off"
+    if isinstance(error, (aiohttp.ServerDisconnectedError, _ResendError)):
+        return "the connection was closed without an answer"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # The text of other exceptions of the library may hold URLs and headers.
+    return type(error).__name__
+
+
+def _head(response: aiohttp.ClientResponse) -> Head:
+    return Head(response.status, {name.lower(): value for name, value in response.headers.items()})
+
+
+class _ResendError(Exception):
+    """aiohttp was about to send a request for the second time."""
+
+
+class _Once:
+    """Lets a request go out once.
+
+    aiohttp resends an idempotent request unseen when a kept-alive connection turns out to be dead. The
+    server counts both, so the second one needs a token of its own: it is left to `tagferry.wire.call`.
+    """
+
+    def __init__(self) -> None:
+        self._sent = False
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        if self._sent:
+            raise _ResendError
+        self._sent = True
+        return await handler(request)
+
+
+class _PrivateAddressError(OSError):
+    """A name leads to an address that it must not lead to."""
+
+
+class _PublicResolver(AbstractResolver):
+    """Resolves names, and refuses those with a private address.
+
+    The address that is checked here is the one that is connected, so that a name cannot change in between.
+    """
+
+    def __init__(self) -> None:
+        self._resolver = DefaultResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await self._resolver.resolve(host, port, family)
+        if any(is_private(result["host"]) for result in found):
+            raise _PrivateAddressError
+        return found
+
+    async def close(self) -> None:
+        await self._resolver.close()
