@@ -1,0 +1,57 @@
+"""What the emulator saw."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(slots=True)
+class Arrival:
+    """One request; `status` is 0 until an answer has begun, `sent` counts body bytes handed to the socket."""
+
+    nanoseconds: int
+    operation: str
+    key: str
+    method: str
+    target: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    status: int = 0
+    sent: int = 0
+
+    def values(self, name: str) -> list[str]:
+        """The values of every header of this name, in order."""
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+
+class Arrivals:
+    """The log of requests, oldest first; may be read from any thread."""
+
+    def __init__(self, remember: int) -> None:
+        self._log: deque[Arrival] = deque(maxlen=remember)
+        self.counts: Counter[str] = Counter()
+        self.violations: list[str] = []
+
+    def add(self, arrival: Arrival) -> None:
+        self.counts[arrival.operation] += 1
+        self._log.append(arrival)
+
+    def of(self, operation: str, key: str | None = None) -> list[Arrival]:
+        """The requests of one operation, or of one export in it."""
+        return [seen for seen in self if seen.operation == operation and key in {None, seen.key}]
+
+    def __iter__(self) -> Iterator[Arrival]:
+        return iter(self._log.copy())
+
+    def __len__(self) -> int:
+        return len(self._log)
+
+    def clear(self) -> None:
+        """Forget the log and the counts; quotas keep theirs."""
+        self._log.clear()
+        self.counts.clear()
+        self.violations.clear()
