@@ -21,6 +21,7 @@ from tagferry.exports.schedule import PollSchedule
 from tagferry.exports.service import ExportService
 from tagferry.services import growingio_saas as saas
 from tagferry.wire.address import is_private
+from tagferry.wire.backoff import Backoff
 from tagferry.wire.call import Caller
 from tagferry.wire.clock import SystemClock
 from tagferry.wire.credential import Credential, Token
@@ -92,7 +93,9 @@ class GrowingIO:
         credential = Credential(token, name="the GrowingIO token", hint=saas.TOKEN_HINT)
         emit = listen(on_event)
         clock = SystemClock()
-        policy = RetryPolicy(retries=retries)
+        make_backoff = functools.partial(
+            Backoff, policy=RetryPolicy(retries=retries), clock=clock, chance=random.random
+        )
         self._callers = {
             kind: Caller(
                 transport=self._transport,
@@ -101,10 +104,7 @@ class GrowingIO:
                 ),
                 credential=credential,
                 authorize=functools.partial(saas.authorize, client_id=client_id),
-                policy=policy,
-                budget=RetryBudget(),
-                clock=clock,
-                chance=random.random,
+                backoff=make_backoff(budget=RetryBudget()),
                 emit=emit,
             )
             for kind in (saas.TAG, saas.SEGMENT)
@@ -115,11 +115,8 @@ class GrowingIO:
             transport=self._transport,
             private=private,
             schedule=PollSchedule(),
-            policy=policy,
-            budget=RetryBudget(),
+            backoff=make_backoff(budget=RetryBudget()),
             stall_timeout=stall_timeout,
-            clock=clock,
-            chance=random.random,
             emit=emit,
             writer=f"{random.getrandbits(64):016x}",
         )
@@ -194,6 +191,6 @@ class GrowingIO:
             raise ConfigError("the client is not open", service=saas.SERVICE, hint=hint)
 
         def read(reply: Reply) -> JobReport:
-            return saas.read_export(reply, what=what, now=self._backend.clock.unix())
+            return saas.read_export(reply, what=what, now=self._backend.backoff.clock.unix())
 
         return await self._callers[request.operation].call(request, read, urgent=urgent)

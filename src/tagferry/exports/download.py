@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
 import anyio.to_thread
 from yarl import URL
 
@@ -20,7 +22,6 @@ from tagferry.exports.record import PartState, Record, RecordFile
 from tagferry.exports.resume import Partial, Plan, Verdict, ask_for_rest, plan_body
 from tagferry.exports.transfer import receive
 from tagferry.wire.message import Head
-from tagferry.wire.quota import SECOND
 
 if TYPE_CHECKING:
     from tagferry.exports.export import Export
@@ -117,26 +118,32 @@ class Download:
             )
             await anyio.to_thread.run_sync(self._book.save, self._record)
         finally:
-            await anyio.to_thread.run_sync(part.close)
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(part.close)
         self._service.emit(PartSaved(kind=self._export.kind, id=self._export.id, part=number, size=part.size))
 
     async def _attempts(self, number: int, part: PartFile, state: PartState) -> bool:
         """Transfer until the part is whole (True) or its link was renewed (False)."""
+        backoff = self._service.backoff
+        backoff.budget.note_call(since := backoff.clock.now())
         failures = 0
         while True:
             before = part.size
             try:
                 await self._transfer(number, part, state)
             except LinkExpiredError as error:
-                self._renewals = 0 if part.size > before else self._renewals
-                await self._renew(number, error)
+                await self._renew(number, error, moved=part.size > before)
                 return False
             except TagferryError as error:
-                failures = 1 if part.size > before else failures + 1
-                await self._pause(number, part, error, failures)
+                failure = error
             else:
                 self._renewals = 0
                 return True
+            if part.size > before:
+                failures, since = 0, backoff.clock.now()
+            failures += 1
+            note = functools.partial(self._note_broken, number, part, failure)
+            await backoff.pause(failure, failures, since, note)
 
     async def _transfer(self, number: int, part: PartFile, state: PartState) -> None:
         partial = Partial(received=part.size, validator=state.validator, total=state.total)
@@ -158,7 +165,7 @@ class Download:
     async def _take_body(self, number: int, part: PartFile, state: PartState, head: Head, body: Body) -> None:
         partial = Partial(received=part.size, validator=state.validator, total=state.total)
         service = self._service
-        plan = plan_body(partial, head, service=service.name, now=service.clock.unix())
+        plan = plan_body(partial, head, service=service.name, now=service.backoff.clock.unix())
         if plan.verdict is Verdict.COMPLETE:
             return
         if plan.verdict is not Verdict.APPEND:
@@ -196,8 +203,8 @@ class Download:
             msg = f"a download of {name} has the MD5 {part.md5} in place of {plan.md5}"
             raise IntegrityError(msg, service=name, code="md5", retryable=True)
 
-    async def _renew(self, number: int, error: LinkExpiredError) -> None:
-        self._renewals += 1
+    async def _renew(self, number: int, error: LinkExpiredError, *, moved: bool) -> None:
+        self._renewals = 1 if moved else self._renewals + 1
         if self._renewals > 1:
             error.hint = "the service refuses even a fresh link; run again later"
             raise error
@@ -205,13 +212,8 @@ class Download:
         await self._take_links(await self._poller.renew(self._export, dead))
         self._service.emit(LinkRenewed(kind=self._export.kind, id=self._export.id))
 
-    async def _pause(self, number: int, part: PartFile, error: TagferryError, failures: int) -> None:
-        """Wait before the next transfer, or raise the error when it is time to give up."""
-        service = self._service
-        delay = service.policy.delay(error, failures, service.chance())
-        if delay is None:
-            raise error
-        service.emit(
+    def _note_broken(self, number: int, part: PartFile, error: TagferryError, delay: float) -> None:
+        self._service.emit(
             TransferBroken(
                 kind=self._export.kind,
                 id=self._export.id,
@@ -221,9 +223,6 @@ class Download:
                 error=error,
             )
         )
-        while wait := service.budget.take(service.clock.now()):
-            await service.clock.sleep(wait / SECOND)
-        await service.clock.sleep(delay)
 
     def _note_resumed(self, number: int, offset: int) -> None:
         self._service.emit(Resumed(kind=self._export.kind, id=self._export.id, part=number, offset=offset))

@@ -87,7 +87,7 @@ class Poller:
     async def _poll(self, export: Export, *, dead: str | None, hold: Hold | None) -> tuple[str, ...]:
         watch = JobWatch()
         first = True
-        for delay in self._service.schedule.delays(self._service.chance):
+        for delay in self._service.schedule.delays(self._service.backoff.chance):
             report = await self._ask(export, watch, urgent=first or dead is not None)
             if report is not None:
                 state = watch.judge(report)
@@ -100,7 +100,7 @@ class Poller:
                     return report.links
                 self._note(export, JobState.RUNNING, report, watch, delay)
             first = False
-            await self._service.clock.sleep(delay)
+            await self._service.backoff.clock.sleep(delay)
             if hold is not None:
                 await hold()
         raise AssertionError  # the delays do not end

@@ -9,9 +9,8 @@ import msgspec
 from tagferry.events import Emit
 from tagferry.exports.job import JobReport
 from tagferry.exports.schedule import PollSchedule
-from tagferry.wire.clock import Clock
+from tagferry.wire.backoff import Backoff
 from tagferry.wire.message import Request
-from tagferry.wire.retry import RetryBudget, RetryPolicy
 from tagferry.wire.transport import Transport
 
 __all__ = ["AskJob", "ExportService"]
@@ -29,12 +28,10 @@ class ExportService(msgspec.Struct, frozen=True, kw_only=True):
     private: bool
     """Whether download links may lead to private addresses."""
     schedule: PollSchedule
-    policy: RetryPolicy
-    budget: RetryBudget
+    backoff: Backoff
+    """For transfers; API calls have their own."""
     stall_timeout: float
     """Seconds in which a transfer must bring some bytes."""
-    clock: Clock
-    chance: Callable[[], float]
     emit: Emit
     writer: str
     """A random id of this client, for the records beside unfinished files."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -9,12 +10,10 @@ import msgspec
 
 from tagferry.errors import AuthError, TagferryError, ThrottledError
 from tagferry.events import Emit, Retrying, Throttled
-from tagferry.wire.clock import Clock
+from tagferry.wire.backoff import Backoff
 from tagferry.wire.credential import Credential
 from tagferry.wire.limiter import Limiter
 from tagferry.wire.message import Reply, Request
-from tagferry.wire.quota import SECOND
-from tagferry.wire.retry import RetryBudget, RetryPolicy
 from tagferry.wire.transport import Transport
 
 __all__ = ["Caller"]
@@ -30,10 +29,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     credential: Credential
     authorize: Callable[[str], Mapping[str, str]]
     """Turns the token into request headers."""
-    policy: RetryPolicy
-    budget: RetryBudget
-    clock: Clock
-    chance: Callable[[], float]
+    backoff: Backoff
     emit: Emit
 
     async def call(self, request: Request, read: Callable[[Reply], T], *, urgent: bool = False) -> T:
@@ -47,20 +43,20 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             TagferryError: What `read` or the transport raised, when no retry is left or useful.
         """
-        self.budget.note_call(self.clock.now())
+        since = self.backoff.clock.now()
+        self.backoff.budget.note_call(since)
         failures = 0
         while True:
             try:
                 return await self._try(request, read, urgent=urgent)
             except TagferryError as error:
-                failures += 1
-                delay = self.policy.delay(error, failures, self.chance())
-                if delay is None:
-                    raise
-                self.emit(Retrying(operation=request.operation, failures=failures, delay=delay, error=error))
-            while wait := self.budget.take(self.clock.now()):
-                await self.clock.sleep(wait / SECOND)
-            await self.clock.sleep(delay)
+                failure = error
+            failures += 1
+            note = functools.partial(self._note, request, failure, failures)
+            await self.backoff.pause(failure, failures, since, note)
+
+    def _note(self, request: Request, error: TagferryError, failures: int, delay: float) -> None:
+        self.emit(Retrying(operation=request.operation, failures=failures, delay=delay, error=error))
 
     async def _try(self, request: Request, read: Callable[[Reply], T], *, urgent: bool) -> T:
         token = await self.credential.value()

@@ -82,7 +82,7 @@ class Limiter:
     def recover(self) -> None:
         """Tell the quota that a call was not throttled."""
         with _guard:
-            self._quota.recover()
+            self._quota.recover(self._clock.now())
 
     async def _take(self, *, urgent: bool) -> Permit:
         ticket = anyio.Event()

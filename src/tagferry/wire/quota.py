@@ -25,8 +25,9 @@ QUARANTINE = 4 * SECOND
 _SPACING = 0.98
 """Sends are this part of ``period / calls`` apart, so that a start is no burst and tokens set the pace."""
 _SLOWER = 0.5
-_FASTER = 1 / 64
-_SLOWEST = 1 / 64
+_SLOWEST = 1 / 16
+_RECOVERY = 15 * SECOND
+"""From standstill to the full pace, in ns: time and not calls, so that low rates recover as soon."""
 _RATE = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,3})?s")
 
 
@@ -73,12 +74,13 @@ class Quota:
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
         self.pace = 1.0
-        """The part of the rate in use: it halves when the service throttles and grows back slowly."""
+        """The part of the rate in use: it halves when the service throttles and grows back steadily."""
         self._out = 0
         self._returns: list[int] = []  # when each token that came back is free again; sorted
         self._slot: int | None = None  # when the latest send was due
         self._not_before: int | None = None
         self._slowed: int | None = None
+        self._paced = 0  # when the pace changed last
 
     @property
     def out(self) -> int:
@@ -135,12 +137,14 @@ class Quota:
         if wait:
             self._not_before = max(self._not_before or 0, now + int(wait * SECOND))
         if self._slowed is None or now - self._slowed >= self.rate.period:
-            self._slowed = now
+            self._slowed = self._paced = now
             self.pace = max(self.pace * _SLOWER, _SLOWEST)
 
-    def recover(self) -> None:
-        """Note a call that was not throttled: the pace grows by a fixed step."""
-        self.pace = min(1.0, self.pace + _FASTER)
+    def recover(self, now: int) -> None:
+        """Note a call that was not throttled: the pace grows with the time since it changed."""
+        if self.pace < 1.0:
+            self.pace = min(1.0, self.pace + (now - self._paced) / _RECOVERY)
+            self._paced = now
 
     @property
     def _spacing(self) -> int:

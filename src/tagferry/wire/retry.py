@@ -25,6 +25,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The upper end of the first delay, in seconds; it doubles with each failure."""
     cap: float = 30.0
     """The longest delay of our own choice, in seconds."""
+    patience: float = 180.0
+    """The longest wait for a place in the budget since the first failure, in seconds."""
 
     def delay(self, error: TagferryError, failures: int, chance: float) -> float | None:
         """Return the wait before the next try in seconds, or None when it is time to give up.
