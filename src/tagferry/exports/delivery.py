@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -14,11 +15,11 @@ import anyio.to_thread
 
 from tagferry.errors import ConfigError, DeadlineError
 from tagferry.exports.disk import check_directory, disk_errors
-from tagferry.exports.download import Download, commit, digest_request, discard_parts
-from tagferry.exports.naming import check_clashes, find_finals, record_name
+from tagferry.exports.download import Download
+from tagferry.exports.naming import check_clashes, find_finals
 from tagferry.exports.outcome import ExportDone, SavedFile
 from tagferry.exports.part import hash_file
-from tagferry.exports.record import Record, RecordFile
+from tagferry.exports.workplace import Workplace, is_committing
 
 if TYPE_CHECKING:
     from tagferry.exports.export import Export
@@ -52,34 +53,38 @@ async def within(deadline: float | None, export: Export) -> AsyncGenerator[None]
         raise DeadlineError(msg, service=export.service, hint=hint)
 
 
-def check_targets(exports: Iterable[Export], directory: Path, if_exists: IfExists) -> None:
+def check_targets(
+    exports: Sequence[Export], directory: Path, if_exists: IfExists
+) -> Mapping[str, Sequence[str]]:
     """Refuse what cannot end well, before any request and without touching the disk.
+
+    Returns:
+        The names of finished files that are already there, by the stem of their export.
 
     Raises:
         ConfigError: The directory cannot be written, two exports share a name, or a file is already there.
     """
-    exports = list(exports)
     if if_exists not in get_args(IfExists):
-        msg = f"if_exists is {if_exists!r}"
-        raise ConfigError(msg, hint="give one of error, skip, replace")
+        raise ConfigError(f"if_exists is {if_exists!r}", hint="give one of error, skip, replace")
     check_directory(directory)
     check_clashes((export.stem + export.ending for export in exports), directory)
+    found: dict[str, Sequence[str]] = {}
+    for ending in {export.ending for export in exports}:
+        found.update(find_finals(_names(directory), ending))
     if if_exists == "error":
-        names = _names(directory)
         for export in exports:
-            found = find_finals(export.stem, export.ending, names)
-            if found and not _is_committing(directory, export):
-                raise ConfigError(
-                    f"{directory / found[0]} is already there",
-                    service=export.service,
-                    hint="use --if-exists skip or --if-exists replace (if_exists=), or another directory",
-                )
+            if (names := found.get(export.stem)) and not is_committing(export, directory):
+                hint = "use --if-exists skip or replace (if_exists=), or another directory"
+                msg = f"{directory / names[0]} is already there"
+                raise ConfigError(msg, service=export.service, hint=hint)
+    return found
 
 
 async def deliver(
     export: Export,
     directory: Path,
     *,
+    existing: Sequence[str],
     if_exists: IfExists,
     resume: bool,
     hold: Hold | None = None,
@@ -90,6 +95,7 @@ async def deliver(
     Args:
         export: The export.
         directory: Where its files go; made if need be.
+        existing: The names of its finished files that `check_targets` found there.
         if_exists: What to do about finished files that are already there.
         resume: Whether to go on with unfinished files that are already there.
         hold: Awaited before each poll but the first.
@@ -99,32 +105,24 @@ async def deliver(
         TagferryError: It could not be done; what is unfinished stays for the next run.
     """
     in_thread = anyio.to_thread.run_sync
-    if files := await in_thread(_finish_commit, export, directory, if_exists == "replace"):
+    replace = if_exists == "replace"
+    if files := await in_thread(functools.partial(Workplace.finish, export, directory, replace=replace)):
         return ExportDone(export, files)
-    if if_exists == "skip" and (files := await in_thread(_existing, export, directory)):
-        return ExportDone(export, files, "skipped")
+    if if_exists == "skip" and existing:
+        return ExportDone(export, await in_thread(_saved, directory, existing), "skipped")
     links = await export.poller.wait(export, hold=hold)
+    if not links:
+        return ExportDone(export, (), "empty")
     async with slot or nullcontext():
         with disk_errors(directory, "make the directory"):
             await aiofiles.os.makedirs(directory, exist_ok=True)
-        book = await in_thread(RecordFile.acquire, directory / record_name(export.stem))
+        place = await in_thread(functools.partial(Workplace.open, export, directory, resume=resume))
         try:
-            record = await in_thread(_begin, export, directory, book, resume and bool(links))
-            if not links:
-                return ExportDone(export, (), "empty")
-            download = Download(
-                export,
-                export.backend,
-                export.poller,
-                directory=directory,
-                book=book,
-                record=record,
-                replace=if_exists == "replace",
-            )
-            return ExportDone(export, await download.run(links))
+            await Download(export, export.backend, export.poller, place).run(links)
+            return ExportDone(export, await in_thread(functools.partial(place.commit, replace=replace)))
         finally:
             with anyio.CancelScope(shield=True):
-                await in_thread(_let_go, export, directory, book)
+                await in_thread(place.close)
 
 
 def _names(directory: Path) -> list[str]:
@@ -134,55 +132,5 @@ def _names(directory: Path) -> list[str]:
         return []
 
 
-def _is_committing(directory: Path, export: Export) -> bool:
-    try:
-        text = (directory / record_name(export.stem)).read_bytes()
-    except OSError:
-        return False
-    return (record := Record.read(text)) is not None and _is_ours(record, export) and record.committing
-
-
-def _is_ours(record: Record, export: Export) -> bool:
-    return record.request == digest_request(export)
-
-
-def _finish_commit(export: Export, directory: Path, replace: bool) -> tuple[SavedFile, ...]:  # noqa: FBT001
-    """Finish the renaming that a crash interrupted, if there is one."""
-    if not _is_committing(directory, export):
-        return ()
-    book = RecordFile.acquire(directory / record_name(export.stem))
-    try:
-        record = book.load()
-        if record is None or not record.committing:
-            return ()
-        record.writer = export.backend.writer
-        book.save(record)
-        return commit(directory, export, book, record, replace)
-    finally:
-        book.close()
-
-
-def _existing(export: Export, directory: Path) -> tuple[SavedFile, ...]:
-    found = find_finals(export.stem, export.ending, _names(directory))
-    return tuple(SavedFile(directory / name, *hash_file(directory / name)) for name in found)
-
-
-def _begin(export: Export, directory: Path, book: RecordFile, resume: bool) -> Record:  # noqa: FBT001
-    """Take over the record of an earlier run if it is of the same export, else begin anew."""
-    record = book.load()
-    if record is None or not resume or not _is_ours(record, export):
-        discard_parts(directory, export)
-        record = Record(request=digest_request(export), writer="")
-    record.writer = export.backend.writer
-    book.save(record)
-    return record
-
-
-def _let_go(export: Export, directory: Path, book: RecordFile) -> None:
-    """Keep what a next run can go on with; leave nothing else behind."""
-    if book.is_open:
-        record = book.load()
-        if record is None or not any(part.offset for part in record.parts):
-            discard_parts(directory, export)
-            book.remove()
-    book.close()
+def _saved(directory: Path, names: Sequence[str]) -> tuple[SavedFile, ...]:
+    return tuple(SavedFile(directory / name, *hash_file(directory / name)) for name in names)

@@ -95,6 +95,6 @@ class Export:
             PosixPath('out/growingio-tag-nxog09md-5rREn4PL.csv')
         """
         where = Path(directory)
-        check_targets([self], where, if_exists)
+        found = check_targets([self], where, if_exists).get(self.stem, ())
         async with within(deadline, self):
-            return (await deliver(self, where, if_exists=if_exists, resume=resume)).files
+            return (await deliver(self, where, existing=found, if_exists=if_exists, resume=resume)).files

@@ -46,11 +46,15 @@ def follow_redirect(url: URL, location: str | None, *, hops: int, private: bool,
     if hops >= MAX_REDIRECTS or not location:
         what = f"redirected more than {MAX_REDIRECTS} times" if location else "redirected to nowhere"
         raise ProtocolError(f"a download of {service} was {what}", service=service, code="redirect")
-    if _has_control(location):
+    try:
+        joined = None if _has_control(location) else str(url.join(URL(location, encoded=True)))
+    except ValueError:
+        joined = None
+    if joined is None:
         raise ProtocolError(
             f"a download of {service} was redirected to no URL", service=service, code="redirect"
         )
-    target = check_link(str(url.join(URL(location, encoded=True))), private=private, service=service)
+    target = check_link(joined, private=private, service=service)
     if url.scheme == "https" and target.scheme != "https":
         msg = f"a download of {service} was redirected from https to http"
         raise ProtocolError(msg, service=service, code="redirect")
@@ -67,7 +71,8 @@ def _problem(link: str, *, private: bool) -> str | None:
         return "that is no URL"
     if url.scheme not in {"http", "https"}:
         return "that is not of http or https"
-    if not host or "%" in host or "\\" in link or not port:
+    # Resolvers turn some other letters into digits and dots, so a host that is not ASCII could be an address.
+    if not host or not host.isascii() or "%" in host or "\\" in link or not port:
         return "without a proper host"
     if url.raw_user is not None or url.raw_password is not None:
         return "with a login in it"

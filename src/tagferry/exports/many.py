@@ -52,7 +52,7 @@ async def download_all(
     if concurrency < 1:
         raise ConfigError(f"concurrency is {concurrency}", hint="give at least 1")
     where = Path(directory)
-    check_targets(chosen, where, if_exists)
+    found = check_targets(chosen, where, if_exists)
     slots = _Slots(concurrency)
     send, outcomes = anyio.create_memory_object_stream[Outcome](0)
     failure: Exception | None = None
@@ -62,7 +62,13 @@ async def download_all(
         try:
             async with within(deadline, export):
                 outcome = await deliver(
-                    export, where, if_exists=if_exists, resume=resume, hold=slots.room, slot=slots
+                    export,
+                    where,
+                    existing=found.get(export.stem, ()),
+                    if_exists=if_exists,
+                    resume=resume,
+                    hold=slots.room,
+                    slot=slots,
                 )
         except TagferryError as error:
             outcome = ExportFailed(export, error)

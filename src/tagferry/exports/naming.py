@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tagferry.errors import ConfigError
@@ -13,18 +13,20 @@ __all__ = [
     "check_clashes",
     "final_name",
     "find_finals",
-    "find_parts",
     "make_stem",
     "part_name",
     "record_name",
 ]
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9._$-]")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._$]")
+_NUMBER = re.compile(r"-[0-9]{5}$")
 _GZIP = ".gz"
 
 
 def make_stem(kind: str, *ids: str) -> str:
     """Join a kind and ids to a file name without its ending; unsafe characters become ``%XX``.
+
+    A hyphen in an id is escaped too, so that no id looks like the number of a part.
 
     >>> make_stem("growingio-tag", "nxog09md", "5rREn4PL")
     'growingio-tag-nxog09md-5rREn4PL'
@@ -55,16 +57,15 @@ def final_name(stem: str, ending: str, part: int, parts: int, *, gzip: bool) -> 
     return _numbered(stem, part, parts) + ending + (_GZIP if gzip else "")
 
 
-def find_finals(stem: str, ending: str, names: Iterable[str]) -> list[str]:
-    """Return those names of a directory that are finished files of an export, in order of the parts."""
-    pattern = re.compile(rf"{re.escape(stem)}(-[0-9]{{5}})?{re.escape(ending)}({re.escape(_GZIP)})?")
-    return sorted(name for name in names if pattern.fullmatch(name))
-
-
-def find_parts(stem: str, ending: str, names: Iterable[str]) -> list[str]:
-    """Return those names of a directory that are unfinished files of an export."""
-    pattern = re.compile(rf"{re.escape(stem)}(-[0-9]{{5}})?{re.escape(ending)}\.part")
-    return sorted(name for name in names if pattern.fullmatch(name))
+def find_finals(names: Iterable[str], ending: str) -> Mapping[str, Sequence[str]]:
+    """Return the finished files among the names of a directory, by their stem and in order of the parts."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        whole = name.removesuffix(_GZIP)
+        if whole.endswith(ending):
+            stem = whole.removesuffix(ending)
+            found.setdefault(_NUMBER.sub("", stem), []).append(name)
+    return found
 
 
 def check_clashes(stems: Iterable[str], directory: Path) -> None:

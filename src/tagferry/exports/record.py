@@ -27,6 +27,7 @@ class PartState(msgspec.Struct, kw_only=True):
     sha256: str = ""
     validator: str | None = None
     total: int | None = None
+    gzipped: bool = False
     whole: bool = False
     """All bytes are on disk, verified and synced."""
     final: str | None = None
@@ -106,6 +107,18 @@ class RecordFile:
             ) from None
         # The one who held the lock may have finished and removed the file in between.
         return _same_file(path, handle)
+
+    def holds(self) -> bool:
+        """Tell whether the lock keeps others out; some network file systems grant it to everyone."""
+        with disk_errors(self.path, "open the record"):
+            other = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(other)
+        return False
 
     def load(self) -> Record | None:
         """Return the record, or None if there is none that can be read."""

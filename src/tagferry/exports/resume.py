@@ -16,7 +16,7 @@ __all__ = ["Partial", "Plan", "Verdict", "ask_for_rest", "plan_body"]
 
 _LAPSED = {400, 401, 403, 404, 410}
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)", re.IGNORECASE)
-_CODINGS = {"", "identity"}
+_CODINGS = {"": False, "identity": False, "gzip": True, "x-gzip": True}
 _PAGES = ("text/html", "application/xhtml+xml", "application/xml", "text/xml", "application/problem+json")
 
 
@@ -29,6 +29,8 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True):
     """The strong ETag of the body that they come from."""
     total: int | None = None
     """The length of that body."""
+    gzipped: bool = False
+    """Whether it came with a gzip coding."""
 
 
 class Verdict(enum.Enum):
@@ -52,6 +54,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     total: int | None = None
     md5: str | None = None
     """The hex MD5 of the whole, where the store gives one."""
+    gzipped: bool = False
+    """The server coded the file with gzip, although the plain file was asked for. It is kept as it came, and
+    its end has to be proved: a cut gzip stream looks whole to a client that only counts bytes."""
 
 
 def ask_for_rest(partial: Partial) -> Mapping[str, str]:
@@ -92,13 +97,15 @@ def plan_body(partial: Partial, head: Head, *, service: str, now: float) -> Plan
 
 
 def _plan_whole(head: Head, service: str) -> Plan:
-    _check_is_file(head, service)
+    gzipped = _check_is_file(head, service)
     length = _length(head, service)
-    return Plan(verdict=Verdict.RESTART, validator=_strong(head), total=length, md5=_md5(head))
+    return Plan(
+        verdict=Verdict.RESTART, validator=_strong(head), total=length, md5=_md5(head), gzipped=gzipped
+    )
 
 
 def _plan_rest(partial: Partial, head: Head, service: str) -> Plan:
-    _check_is_file(head, service)
+    gzipped = _check_is_file(head, service)
     match = _CONTENT_RANGE.fullmatch(head.headers.get("content-range", ""))
     validator = _strong(head)
     fits = (
@@ -109,6 +116,7 @@ def _plan_rest(partial: Partial, head: Head, service: str) -> Plan:
         and int(match[2]) == int(match[3]) - 1
         and partial.total in {None, int(match[3])}
         and validator in {None, partial.validator}
+        and gzipped == partial.gzipped
     )
     if match is None or not fits:
         return Plan(verdict=Verdict.AGAIN)
@@ -118,7 +126,13 @@ def _plan_rest(partial: Partial, head: Head, service: str) -> Plan:
         offered = head.headers["content-range"]
         msg = f"a download of {service} contradicts itself: Content-Length {length} and {offered}"
         raise IntegrityError(msg, service=service, retryable=True)
-    return Plan(verdict=Verdict.APPEND, validator=partial.validator, total=total, md5=_md5(head))
+    return Plan(
+        verdict=Verdict.APPEND,
+        validator=partial.validator,
+        total=total,
+        md5=_md5(head),
+        gzipped=gzipped,
+    )
 
 
 def _plan_unsatisfiable(partial: Partial, head: Head) -> Plan:
@@ -127,7 +141,11 @@ def _plan_unsatisfiable(partial: Partial, head: Head) -> Plan:
     same = partial.validator is not None and _strong(head) in {None, partial.validator}
     if whole and same and partial.received == partial.total:
         return Plan(
-            verdict=Verdict.COMPLETE, validator=partial.validator, total=partial.total, md5=_md5(head)
+            verdict=Verdict.COMPLETE,
+            validator=partial.validator,
+            total=partial.total,
+            md5=_md5(head),
+            gzipped=partial.gzipped,
         )
     return Plan(verdict=Verdict.AGAIN)
 
@@ -139,7 +157,8 @@ def _refusal(head: Head, service: str, now: float) -> TagferryError:
     return refusal(head, message, service=service, now=now)
 
 
-def _check_is_file(head: Head, service: str) -> None:
+def _check_is_file(head: Head, service: str) -> bool:
+    """Refuse what cannot be a file; tell whether it is coded with gzip."""
     kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in _PAGES:
         # A portal or an error page with status 200 must never lie on disk as data; it often goes away.
@@ -148,7 +167,8 @@ def _check_is_file(head: Head, service: str) -> None:
     coding = head.headers.get("content-encoding", "").strip().lower()
     if coding not in _CODINGS:
         msg = f"a download of {service} came with Content-Encoding {coding[:40]!r}, which was not asked for"
-        raise ProtocolError(msg, service=service, code="content-encoding", retryable=True)
+        raise ProtocolError(msg, service=service, code="content-encoding")
+    return _CODINGS[coding]
 
 
 def _length(head: Head, service: str) -> int | None:

@@ -1,0 +1,193 @@
+"""The unfinished files of one export, while this process works on them. Everything here blocks."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from tagferry.errors import DiskError
+from tagferry.exports.disk import disk_errors, sync_directory
+from tagferry.exports.naming import final_name, part_name, record_name
+from tagferry.exports.outcome import SavedFile
+from tagferry.exports.part import PartFile
+from tagferry.exports.record import PartState, Record, RecordFile
+
+if TYPE_CHECKING:
+    from tagferry.exports.export import Export
+
+__all__ = ["Workplace", "is_committing"]
+
+
+class Workplace:
+    """Part files and their record, locked by this process.
+
+    Args:
+        export: The export that the files are of.
+        directory: Where they are.
+        stem: The beginning of their names.
+        book: The locked record on disk.
+        record: What it says.
+    """
+
+    def __init__(self, export: Export, directory: Path, stem: str, book: RecordFile, record: Record) -> None:
+        self._export = export
+        self._directory = directory
+        self._stem = stem
+        self._book = book
+        self._record = record
+
+    @classmethod
+    def open(cls, export: Export, directory: Path, *, resume: bool) -> Self:
+        """Lock the files of an export, and take over what an earlier run left of the very same export.
+
+        Raises:
+            DiskError: Another process holds them, or something else is in their place.
+        """
+        stem, writer = export.stem, export.backend.writer
+        book = RecordFile.acquire(directory / record_name(stem))
+        if not book.holds():
+            # Locks of this file system mean nothing, so the files under the usual names may be in use.
+            if book.load() is None:
+                book.remove()
+            book.close()
+            stem, resume = f"{stem}.{writer}", False
+            book = RecordFile.acquire(directory / record_name(stem))
+        place = cls(export, directory, stem, book, Record(request=_digest(export), writer=writer))
+        try:
+            place._begin(resume=resume)
+        except BaseException:
+            book.close()
+            raise
+        return place
+
+    @classmethod
+    def finish(cls, export: Export, directory: Path, *, replace: bool) -> tuple[SavedFile, ...]:
+        """Finish the renaming that a crash interrupted, if there is one."""
+        if not is_committing(export, directory):
+            return ()
+        place = cls.open(export, directory, resume=True)
+        try:
+            # Another process may have finished it before the lock was ours.
+            return place.commit(replace=replace) if place.committing else ()
+        finally:
+            place.close()
+
+    @property
+    def committing(self) -> bool:
+        """Whether all parts are whole and the renaming to final names has begun."""
+        return self._record.committing
+
+    @property
+    def parts(self) -> list[PartState]:
+        """What is known of each part, in order; changes are kept by `save`."""
+        return self._record.parts
+
+    def open_part(self, number: int) -> PartFile:
+        """Open the file of a part, with the bytes on disk that can be trusted; parts count from 1."""
+        state = self.parts[number - 1]
+        part = PartFile(self._part(number, len(self.parts)))
+        try:
+            part.adopt(state.offset, state.sha256)
+        except BaseException:
+            part.close()
+            raise
+        return part
+
+    def reset(self, count: int) -> None:
+        """Begin anew with a number of parts."""
+        self._discard(len(self.parts))
+        self._record.parts = [PartState() for _ in range(count)]
+        self.save()
+
+    def save(self) -> None:
+        """Write down what is known of the parts."""
+        self._book.save(self._record)
+
+    def close_part(self, number: int, part: PartFile) -> None:
+        """Sync a whole part and note its final name."""
+        state = self.parts[number - 1]
+        if not state.whole:
+            part.sync()
+        state.whole = True
+        name = (self._export.stem, self._export.ending, number, len(self.parts))
+        state.final = final_name(*name, gzip=part.is_gzip)
+        self.save()
+
+    def commit(self, *, replace: bool) -> tuple[SavedFile, ...]:
+        """Give whole parts their final names, and forget the record.
+
+        It may be run again after a crash in its middle: what has its final name already stays.
+        """
+        self._book.check_writer(self._record.writer)
+        self._record.committing = True
+        self.save()
+        files: list[SavedFile] = []
+        for number, state in enumerate(self.parts, 1):
+            path = self._directory / (state.final or "")
+            unfinished = self._part(number, len(self.parts))
+            if unfinished.exists():
+                _rename(unfinished, path, replace=replace)
+            files.append(SavedFile(path, state.offset, state.sha256))
+        with disk_errors(self._directory, "sync"):
+            sync_directory(self._directory)
+        self._book.remove()
+        return tuple(files)
+
+    def close(self) -> None:
+        """Keep what a next run can go on with, leave nothing else behind, and unlock."""
+        resumable = self._stem == self._export.stem and any(part.offset for part in self.parts)
+        if self._book.is_open and not resumable and not self._record.committing:
+            self._discard(len(self.parts))
+            self._book.remove()
+        self._book.close()
+
+    def _begin(self, *, resume: bool) -> None:
+        old = self._book.load()
+        if old is not None and resume and old.request == self._record.request:
+            self._record.parts, self._record.committing = old.parts, old.committing
+        elif old is not None:
+            self._discard(len(old.parts))
+        self.save()
+
+    def _part(self, number: int, parts: int) -> Path:
+        return self._directory / part_name(self._stem, self._export.ending, number, parts)
+
+    def _discard(self, parts: int) -> None:
+        for number in range(1, parts + 1):
+            path = self._part(number, parts)
+            with disk_errors(path, "remove"):
+                path.unlink(missing_ok=True)
+
+
+def is_committing(export: Export, directory: Path) -> bool:
+    """Tell whether an earlier run was ended while it gave the files of an export their final names."""
+    try:
+        text = (directory / record_name(export.stem)).read_bytes()
+    except OSError:
+        return False
+    record = Record.read(text)
+    return record is not None and record.committing and record.request == _digest(export)
+
+
+def _digest(export: Export) -> str:
+    """Return what tells one export from another; it holds no secret."""
+    request = export.request
+    return hashlib.sha256(f"{export.kind} {request.method} {request.url}".encode() + request.body).hexdigest()
+
+
+def _rename(source: Path, target: Path, *, replace: bool) -> None:
+    with disk_errors(target, "rename the finished file to"):
+        if replace:
+            source.replace(target)
+            return
+        try:
+            # Unlike a rename, a link never replaces what someone else wrote in the meantime.
+            target.hardlink_to(source)
+        except FileExistsError:
+            if not source.samefile(target):
+                hint = "use --if-exists replace (if_exists=), or another directory"
+                msg = f"{target} came into being in the meantime"
+                raise DiskError(msg, code="EEXIST", hint=hint) from None
+            # A crash came between this and the next step.
+        source.unlink()
