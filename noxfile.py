@@ -83,6 +83,7 @@ def tests(session: nox.Session) -> None:
 
 PURE = (
     "errors.py",
+    "exports/gzipped.py",
     "exports/job.py",
     "exports/link.py",
     "exports/naming.py",

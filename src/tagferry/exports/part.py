@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from tagferry.errors import DiskError
 from tagferry.exports.disk import disk_errors
+from tagferry.exports.gzipped import GzipWatch
 
 __all__ = ["PartFile", "hash_file"]
 
@@ -91,15 +91,13 @@ class PartFile:
 
     def is_whole_gzip(self) -> bool:
         """Tell whether the bytes are gzip members from the first byte to the last, each with its end."""
-        done, member = 0, zlib.decompressobj(wbits=31)
+        done, watch = 0, GzipWatch()
         with disk_errors(self.path, "read"):
             while done < self.size and (block := os.pread(self._handle, _READ, done)):
                 done += len(block)
-                try:
-                    member = _inflate(member, block)
-                except zlib.error:
+                if not watch.feed(block):
                     return False
-        return done > 0 and member.eof
+        return watch.whole
 
     def append(self, chunks: Sequence[bytes]) -> None:
         """Write chunks behind the bytes on disk."""
@@ -144,20 +142,6 @@ class PartFile:
     def _truncate(self, size: int) -> None:
         with disk_errors(self.path, "truncate"):
             os.ftruncate(self._handle, size)
-
-
-def _inflate(member: zlib._Decompress, block: bytes) -> zlib._Decompress:
-    """Feed a block to a gzip member and those after it; return the last one.
-
-    Nothing is kept, so a bomb costs time only; the bounded output bounds the memory.
-    """
-    more = True
-    while block or more:
-        if member.eof and block:
-            member = zlib.decompressobj(wbits=31)
-        more = len(member.decompress(block, _READ)) == _READ
-        block = member.unused_data if member.eof else member.unconsumed_tail
-    return member
 
 
 def _behind(chunks: list[bytes | memoryview], written: int) -> list[bytes | memoryview]:
