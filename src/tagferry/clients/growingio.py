@@ -86,9 +86,9 @@ class GrowingIO:
         if retries < 0:
             raise ConfigError(f"retries is {retries!r}", hint="give 0 or more")
         self._entered = False
-        private = is_private(host_of(self._base_url))
+        host = host_of(self._base_url)
         self._transport = Transport(
-            saas.SERVICE, timeout=timeout, session=session, ssl=ssl, proxy=proxy, private=private
+            saas.SERVICE, timeout=timeout, session=session, ssl=ssl, proxy=proxy, api_host=host
         )
         credential = Credential(token, name="the GrowingIO token", hint=saas.TOKEN_HINT)
         emit = listen(on_event)
@@ -113,7 +113,7 @@ class GrowingIO:
             name=saas.SERVICE,
             ask_job=self._ask_job,
             transport=self._transport,
-            private=private,
+            private=is_private(host),
             schedule=PollSchedule(),
             backoff=make_backoff(budget=RetryBudget()),
             stall_timeout=stall_timeout,

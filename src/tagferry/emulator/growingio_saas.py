@@ -124,7 +124,7 @@ class GrowingIOSaaS:
         columns = ("tag_value",) if export.kind == "growingio-tag" else export.parameters
         facts = (settings.seed, export.kind, export.project, export.id, ",".join(export.parameters), version)
         key = "|".join(map(str, facts))
-        count = settings.parts if parts is None else parts
+        count = self._count(export) if parts is None else parts
         return make_parts(key, ("user_id", *columns), rows, parts=count, repeat_header=settings.repeat_header)
 
     def exports(self) -> list[Export]:
@@ -193,7 +193,7 @@ class GrowingIOSaaS:
         return self._done(job.links)
 
     def _make_links(self, export: Export, life: float, parts: int | None) -> list[Link]:
-        count = self.settings.parts if parts is None else parts
+        count = self._count(export) if parts is None else parts
         day = time.strftime("%Y%m%d", time.gmtime())
         links: list[Link] = []
         for part in range(count):
@@ -203,6 +203,9 @@ class GrowingIOSaaS:
             path = f"/buckets/segment-download-jobs/{day}/{folder}/{name}"
             links.append(self.store.sign(path, life, DOWNLOAD, self._opener(export, count, part)))
         return links
+
+    def _count(self, export: Export) -> int:
+        return self.settings.parts_by_export.get(export.id, self.settings.parts)
 
     def _opener(self, export: Export, parts: int, part: int) -> Opener:
         return Opener(export.id, lambda version: self.sources(export, parts=parts, version=version)[part])

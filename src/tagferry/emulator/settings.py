@@ -27,6 +27,7 @@ class Settings:
         rows: Rows of an audience.
         rows_by_export: Rows of single exports, by id.
         parts: Links of an export.
+        parts_by_export: Links of single exports, by id.
         repeat_header: Whether every part starts with the header row, or the first one only.
         seed: Another seed gives other audiences.
         known_exports: The ids that exist; `None` means any well-formed one.
@@ -49,6 +50,7 @@ class Settings:
     rows: int = 1000
     rows_by_export: Mapping[str, int] = field(default_factory=dict[str, int])
     parts: int = 1
+    parts_by_export: Mapping[str, int] = field(default_factory=dict[str, int])
     repeat_header: bool = True
     seed: int = 1
     known_exports: frozenset[str] | None = None

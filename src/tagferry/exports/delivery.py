@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
-import math
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import aiofiles.os
-import anyio
-import anyio.to_thread
 
 from tagferry.errors import ConfigError, DeadlineError
 from tagferry.exports.disk import check_directory, disk_errors
@@ -19,6 +17,7 @@ from tagferry.exports.download import Download
 from tagferry.exports.naming import check_clashes, find_finals
 from tagferry.exports.outcome import ExportDone, SavedFile
 from tagferry.exports.part import hash_file
+from tagferry.exports.thread import in_thread
 from tagferry.exports.workplace import Workplace, is_committing
 
 if TYPE_CHECKING:
@@ -27,30 +26,34 @@ if TYPE_CHECKING:
 
 __all__ = ["DEADLINE", "IfExists", "check_targets", "deliver", "within"]
 
+T = TypeVar("T")
+
 DEADLINE = 6 * 3600.0
 """Seconds that an export may take in all, unless the caller says otherwise."""
 
 IfExists = Literal["error", "skip", "replace"]
 
 
-@asynccontextmanager
-async def within(deadline: float | None, export: Export) -> AsyncGenerator[None]:
-    """Bound a block by a deadline in seconds; None is no bound.
+async def within(deadline: float | None, export: Export, work: Callable[[Export], Awaitable[T]]) -> T:
+    """Do some work for an export in no more than a deadline in seconds; None is no bound.
 
     Raises:
         ConfigError: The deadline is not a positive number.
         DeadlineError: The time is over.
     """
     if deadline is not None and not deadline > 0:
-        raise ConfigError(
-            f"a deadline of {deadline!r} s is not positive", hint="give seconds, or None for no deadline"
-        )
-    with anyio.move_on_after(math.inf if deadline is None else deadline) as scope:
-        yield
-    if scope.cancelled_caught:
-        msg = f"{export.name} was not done within {deadline:g} s"
-        hint = "run the same again to go on where it stopped, with a longer deadline"
-        raise DeadlineError(msg, service=export.service, hint=hint)
+        msg = f"a deadline of {deadline!r} s is not positive"
+        raise ConfigError(msg, hint="give seconds, or None for no deadline")
+    timer = asyncio.timeout(deadline)
+    try:
+        async with timer:
+            return await work(export)
+    except TimeoutError:
+        if not timer.expired():
+            raise
+    msg = f"{export.name} was not done within {deadline:g} s"
+    hint = "run the same again to go on where it stopped, with a longer deadline"
+    raise DeadlineError(msg, service=export.service, hint=hint)
 
 
 def check_targets(
@@ -82,9 +85,9 @@ def check_targets(
 
 async def deliver(
     export: Export,
-    directory: Path,
     *,
-    existing: Sequence[str],
+    directory: Path,
+    existing: Mapping[str, Sequence[str]],
     if_exists: IfExists,
     resume: bool,
     hold: Hold | None = None,
@@ -95,7 +98,7 @@ async def deliver(
     Args:
         export: The export.
         directory: Where its files go; made if need be.
-        existing: The names of its finished files that `check_targets` found there.
+        existing: The names of finished files that `check_targets` found there.
         if_exists: What to do about finished files that are already there.
         resume: Whether to go on with unfinished files that are already there.
         hold: Awaited before each poll but the first.
@@ -104,25 +107,24 @@ async def deliver(
     Raises:
         TagferryError: It could not be done; what is unfinished stays for the next run.
     """
-    in_thread = anyio.to_thread.run_sync
     replace = if_exists == "replace"
     if files := await in_thread(functools.partial(Workplace.finish, export, directory, replace=replace)):
         return ExportDone(export, files)
-    if if_exists == "skip" and existing:
-        return ExportDone(export, await in_thread(_saved, directory, existing), "skipped")
+    if if_exists == "skip" and (names := existing.get(export.stem)):
+        return ExportDone(export, await in_thread(_saved, directory, names), "skipped")
     links = await export.poller.wait(export, hold=hold)
     if not links:
         return ExportDone(export, (), "empty")
     async with slot or nullcontext():
         with disk_errors(directory, "make the directory"):
             await aiofiles.os.makedirs(directory, exist_ok=True)
-        place = await in_thread(functools.partial(Workplace.open, export, directory, resume=resume))
+        opening = functools.partial(Workplace.open, export, directory, resume=resume)
+        place = await in_thread(opening, undo=Workplace.close)
         try:
             await Download(export, export.backend, export.poller, place).run(links)
             return ExportDone(export, await in_thread(functools.partial(place.commit, replace=replace)))
         finally:
-            with anyio.CancelScope(shield=True):
-                await in_thread(place.close)
+            await in_thread(place.close)
 
 
 def _names(directory: Path) -> list[str]:

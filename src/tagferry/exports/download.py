@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-import anyio
-import anyio.to_thread
 from yarl import URL
 
 from tagferry.errors import IntegrityError, LinkExpiredError, TagferryError
@@ -15,6 +13,7 @@ from tagferry.exports.link import check_link, follow_redirect
 from tagferry.exports.part import PartFile
 from tagferry.exports.record import PartState
 from tagferry.exports.resume import Partial, Plan, Verdict, ask_for_rest, plan_body
+from tagferry.exports.thread import in_thread
 from tagferry.exports.transfer import receive
 from tagferry.exports.workplace import Workplace
 from tagferry.wire.message import Head
@@ -70,14 +69,14 @@ class Download:
 
     async def _take_links(self, links: tuple[str, ...]) -> None:
         if len(links) != len(self._place.parts):
-            await anyio.to_thread.run_sync(self._place.reset, len(links))
+            await in_thread(self._place.reset, len(links))
         self._links = links
         self._generation += 1
 
     async def _bring(self, number: int) -> None:
         """Bring one part to disk, over as many transfers as it takes."""
         state = self._place.parts[number - 1]
-        part = await anyio.to_thread.run_sync(self._place.open_part, number)
+        part = await in_thread(self._place.open_part, number, undo=PartFile.close)
         try:
             if part.size:
                 self._note_resumed(number, part.size)
@@ -85,10 +84,9 @@ class Download:
                 if not any(state is kept for kept in self._place.parts):
                     # The fresh links are of another number, so all parts begin anew.
                     return
-            await anyio.to_thread.run_sync(self._place.close_part, number, part)
+            await in_thread(self._place.close_part, number, part)
         finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(part.close)
+            await in_thread(part.close)
         self._service.emit(PartSaved(kind=self._export.kind, id=self._export.id, part=number, size=part.size))
 
     async def _attempts(self, number: int, part: PartFile, state: PartState) -> bool:
@@ -139,13 +137,13 @@ class Download:
             return
         if plan.verdict is not Verdict.APPEND:
             state.whole = False
-            await anyio.to_thread.run_sync(part.restart)
+            await in_thread(part.restart)
         state.validator, state.total, state.gzipped = plan.validator, plan.total, plan.gzipped
         if plan.verdict is Verdict.AGAIN:
             msg = f"a download of {service.name} offered a range that does not fit; the file is fetched anew"
             raise IntegrityError(msg, service=service.name, code="range", retryable=True)
         if plan.md5:
-            await anyio.to_thread.run_sync(part.want_md5)
+            await in_thread(part.want_md5)
 
         def write(chunks: list[bytes]) -> None:
             part.append(chunks)
@@ -157,7 +155,7 @@ class Download:
 
         await receive(body, write, wrote, stall_timeout=service.stall_timeout)
         wrote()
-        await anyio.to_thread.run_sync(self._verify, part, state, plan)
+        await in_thread(self._verify, part, state, plan)
 
     def _verify(self, part: PartFile, state: PartState, plan: Plan) -> None:
         """Make sure that a body that has ended is whole; if not, nothing of it is used. Blocks."""

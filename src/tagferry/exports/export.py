@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tagferry.exports.delivery import DEADLINE, IfExists, check_targets, deliver, within
 from tagferry.exports.job import Ready
+from tagferry.exports.thread import in_thread
 from tagferry.wire.message import Request
 
 if TYPE_CHECKING:
@@ -56,8 +58,7 @@ class Export:
             JobFailedError: The service gave up on the job.
             TagferryError: The service could not be asked, or refused.
         """
-        async with within(deadline, self):
-            return Ready(None, await self.poller.wait(self))
+        return Ready(None, await within(deadline, self, self.poller.wait))
 
     async def download(
         self,
@@ -95,6 +96,6 @@ class Export:
             PosixPath('out/growingio-tag-nxog09md-5rREn4PL.csv')
         """
         where = Path(directory)
-        found = check_targets([self], where, if_exists).get(self.stem, ())
-        async with within(deadline, self):
-            return (await deliver(self, where, existing=found, if_exists=if_exists, resume=resume)).files
+        found = await in_thread(check_targets, [self], where, if_exists)
+        work = functools.partial(deliver, directory=where, existing=found, if_exists=if_exists, resume=resume)
+        return (await within(deadline, self, work)).files

@@ -63,7 +63,7 @@ class JobWatch:
         """Whether the service has ever reported on the job."""
         self._empties = 0
         self._failures = 0
-        self._words: set[str] = set()
+        self._words: tuple[str, ...] = ()  # no set: thousands of jobs may be watched
 
     def judge(self, report: JobReport) -> JobState:
         """Return RUNNING to ask again later; DONE, EMPTY or FAILED are final."""
@@ -79,6 +79,7 @@ class JobWatch:
 
     def is_news(self, word: str) -> bool:
         """Tell whether an unknown status word is seen for the first time."""
-        news = word not in self._words
-        self._words.add(word)
-        return news
+        if word in self._words:
+            return False
+        self._words += (word,)
+        return True

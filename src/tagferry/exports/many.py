@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 
 import anyio
+from anyio.streams.memory import MemoryObjectSendStream
 
 from tagferry.errors import ConfigError, TagferryError
 from tagferry.exports.delivery import DEADLINE, IfExists, check_targets, deliver, within
 from tagferry.exports.export import Export
 from tagferry.exports.outcome import ExportFailed, Outcome
+from tagferry.exports.thread import in_thread
 
 __all__ = ["download_all"]
+
+_START = 50
+"""Exports that are started in one go; ten thousand would hold up everything else on the event loop."""
 
 
 @asynccontextmanager
@@ -52,45 +59,60 @@ async def download_all(
     if concurrency < 1:
         raise ConfigError(f"concurrency is {concurrency}", hint="give at least 1")
     where = Path(directory)
-    found = check_targets(chosen, where, if_exists)
+    found = await in_thread(check_targets, chosen, where, if_exists)
     slots = _Slots(concurrency)
     send, outcomes = anyio.create_memory_object_stream[Outcome](0)
-    failure: Exception | None = None
+    work = functools.partial(
+        deliver,
+        directory=where,
+        existing=found,
+        if_exists=if_exists,
+        resume=resume,
+        hold=slots.room,
+        slot=slots,
+    )
 
     async def run(export: Export) -> None:
         outcome: Outcome
         try:
-            async with within(deadline, export):
-                outcome = await deliver(
-                    export,
-                    where,
-                    existing=found.get(export.stem, ()),
-                    if_exists=if_exists,
-                    resume=resume,
-                    hold=slots.room,
-                    slot=slots,
-                )
+            outcome = await within(deadline, export, work)
         except TagferryError as error:
             outcome = ExportFailed(export, error)
         await send.send(outcome)
 
-    async with anyio.create_task_group() as tasks:
+    failure: Exception | None = None
+    # A task of asyncio's own group weighs half of anyio's: ten thousand exports may wait here.
+    async with asyncio.TaskGroup() as group:
         with send, outcomes:
-            for export in chosen:
-                tasks.start_soon(run, export)
+            tasks = await _start(group, map(run, chosen))
+            ending = group.create_task(_close_after(tasks, send))
             try:
-                yield _first(outcomes, len(chosen))
+                yield outcomes
             except Exception as error:  # noqa: BLE001  # it is raised again below
                 failure = error
-            tasks.cancel_scope.cancel()
+            for task in (*tasks, ending):
+                task.cancel()
     if failure is not None:
         # Raised out here, the caller's own exception is not wrapped in a group.
         raise failure
 
 
-async def _first(outcomes: AsyncIterator[Outcome], count: int) -> AsyncIterator[Outcome]:
-    for _ in range(count):
-        yield await anext(outcomes)
+async def _start(
+    group: asyncio.TaskGroup, work: Iterable[Coroutine[None, None, None]]
+) -> list[asyncio.Task[None]]:
+    tasks: list[asyncio.Task[None]] = []
+    for coroutine in work:
+        tasks.append(group.create_task(coroutine))
+        if len(tasks) % _START == 0:
+            await asyncio.sleep(0)
+    return tasks
+
+
+async def _close_after(tasks: list[asyncio.Task[None]], send: MemoryObjectSendStream[Outcome]) -> None:
+    """End the stream of outcomes when all have been taken."""
+    if tasks:
+        await asyncio.wait(tasks)
+    send.close()
 
 
 class _Slots:

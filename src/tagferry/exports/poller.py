@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import anyio
@@ -26,9 +25,12 @@ Hold = Callable[[], Awaitable[None]]
 class _Flight:
     """Equal exports that are waited for at the same time."""
 
+    __slots__ = ("asking", "changed", "outcome", "users")
+
     def __init__(self) -> None:
-        self.asking = anyio.Lock()
         self.users = 0
+        self.asking = False
+        self.changed: anyio.Event | None = None  # made for the second user only: there may be thousands
         self.outcome: tuple[str, ...] | TagferryError | None = None
 
 
@@ -54,16 +56,36 @@ class Poller:
             JobFailedError: The service gave up on the job.
             TagferryError: The service could not be asked.
         """
-        async with self._flight(export) as flight, flight.asking:
+        flight = self._flights.setdefault(export.request.url, _Flight())
+        flight.users += 1
+        try:
+            while flight.asking:
+                flight.changed = flight.changed or anyio.Event()
+                await flight.changed.wait()
             if flight.outcome is None:
-                try:
-                    flight.outcome = await self._poll(export, dead=None, hold=hold)
-                except TagferryError as error:
-                    flight.outcome = error
-                    raise
-            if isinstance(flight.outcome, TagferryError):
-                raise copy.copy(flight.outcome)
-            return flight.outcome
+                flight.outcome = await self._lead(flight, export, hold)
+        finally:
+            flight.users -= 1
+            if not flight.users:
+                del self._flights[export.request.url]
+        if isinstance(flight.outcome, TagferryError):
+            raise copy.copy(flight.outcome)
+        return flight.outcome
+
+    async def _lead(
+        self, flight: _Flight, export: Export, hold: Hold | None
+    ) -> tuple[str, ...] | TagferryError:
+        """Ask for all who wait; when this is cancelled, one of the others goes on."""
+        flight.asking = True
+        try:
+            return await self._poll(export, dead=None, hold=hold)
+        except TagferryError as error:
+            return error
+        finally:
+            flight.asking = False
+            if flight.changed is not None:
+                flight.changed.set()
+                flight.changed = None
 
     async def renew(self, export: Export, dead: str) -> tuple[str, ...]:
         """Return fresh links of an export, of which a lapsed one is known.
@@ -72,23 +94,12 @@ class Poller:
         """
         return await self._poll(export, dead=dead, hold=None)
 
-    @asynccontextmanager
-    async def _flight(self, export: Export) -> AsyncGenerator[_Flight]:
-        key = export.request.url
-        flight = self._flights.setdefault(key, _Flight())
-        flight.users += 1
-        try:
-            yield flight
-        finally:
-            flight.users -= 1
-            if not flight.users:
-                del self._flights[key]
-
     async def _poll(self, export: Export, *, dead: str | None, hold: Hold | None) -> tuple[str, ...]:
         watch = JobWatch()
-        first = True
-        for delay in self._service.schedule.delays(self._service.backoff.chance):
-            report = await self._ask(export, watch, urgent=first or dead is not None)
+        delay: float | None = None
+        while True:
+            report = await self._ask(export, watch, urgent=delay is None or dead is not None)
+            delay = self._service.schedule.after(delay, self._service.backoff.chance())
             if report is not None:
                 state = watch.judge(report)
                 if state is JobState.FAILED and report.error is not None:
@@ -99,11 +110,9 @@ class Poller:
                     self._note(export, state, report, watch, None)
                     return report.links
                 self._note(export, JobState.RUNNING, report, watch, delay)
-            first = False
             await self._service.backoff.clock.sleep(delay)
             if hold is not None:
                 await hold()
-        raise AssertionError  # the delays do not end
 
     async def _ask(self, export: Export, watch: JobWatch, *, urgent: bool) -> JobReport | None:
         """Ask once; None when there was no answer, but the job is known to exist."""

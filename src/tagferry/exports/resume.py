@@ -15,9 +15,16 @@ from tagferry.wire.status import refusal
 __all__ = ["Partial", "Plan", "Verdict", "ask_for_rest", "plan_body"]
 
 _LAPSED = {400, 401, 403, 404, 410}
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)", re.IGNORECASE | re.ASCII)
 _CODINGS = {"": False, "identity": False, "gzip": True, "x-gzip": True}
-_PAGES = ("text/html", "application/xhtml+xml", "application/xml", "text/xml", "application/problem+json")
+_PAGES = (
+    "text/html",
+    "application/xhtml+xml",
+    "application/xml",
+    "text/xml",
+    "application/json",
+    "application/problem+json",
+)
 
 
 class Partial(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,13 +116,17 @@ def _plan_rest(partial: Partial, head: Head, service: str) -> Plan:
     match = _CONTENT_RANGE.fullmatch(head.headers.get("content-range", ""))
     validator = _strong(head)
     fits = (
-        match is not None
+        # Without both in the request nobody asked for a range; without a validator in the reply, a server
+        # that knows nothing of If-Range could send the rest of another file.
+        partial.received > 0
+        and validator is not None
+        and validator == partial.validator
+        and match is not None
         and match[1] is not None
         and match[3] != "*"
         and int(match[1]) == partial.received
         and int(match[2]) == int(match[3]) - 1
         and partial.total in {None, int(match[3])}
-        and validator in {None, partial.validator}
         and gzipped == partial.gzipped
     )
     if match is None or not fits:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import msgspec
 
 __all__ = ["PollSchedule"]
@@ -20,13 +18,11 @@ class PollSchedule(msgspec.Struct, frozen=True, kw_only=True):
     cap: float = 30.0
     """The longest delay in seconds; links of GrowingIO live for five minutes by default."""
 
-    def delays(self, chance: Callable[[], float]) -> Iterator[float]:
-        """Yield the delays of one job in seconds, without end.
+    def after(self, delay: float | None, chance: float) -> float:
+        """Return the delay after a delay, or the first one after None; in seconds.
 
         Args:
-            chance: Returns a random number from 0 to 1.
+            delay: The delay before.
+            chance: A random number from 0 to 1.
         """
-        delay = self.floor
-        while True:
-            delay = min(self.cap, self.floor + chance() * (3 * delay - self.floor))
-            yield delay
+        return min(self.cap, self.floor + chance * (3 * (delay or self.floor) - self.floor))

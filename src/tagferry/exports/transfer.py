@@ -9,6 +9,7 @@ from collections.abc import Callable
 import anyio
 
 from tagferry.errors import UnavailableError
+from tagferry.exports.thread import settle
 from tagferry.wire.transport import Body
 
 __all__ = ["receive"]
@@ -49,20 +50,21 @@ async def receive(
                 if size >= BLOCK:
                     if writing is not None:
                         stall.deadline = math.inf
-                        await writing
+                        await settle(writing)
                         wrote()
+                        # Even a peer that falls silent right now has to be noticed.
+                        stall.deadline = anyio.current_time() + stall_timeout
                     writing = loop.run_in_executor(None, write, chunks)
                     chunks, size = [], 0
                 if seen >= _LEAST:
                     seen = 0
                     stall.deadline = anyio.current_time() + stall_timeout
     finally:
-        with anyio.CancelScope(shield=True):
-            if writing is not None:
-                await writing
-            # What came before a break is worth keeping.
-            if chunks:
-                await loop.run_in_executor(None, write, chunks)
+        if writing is not None:
+            await settle(writing)
+        # What came before a break is worth keeping.
+        if chunks:
+            await settle(loop.run_in_executor(None, write, chunks))
     if stall.cancelled_caught:
         msg = f"a transfer stalled: less than {_LEAST} bytes in {stall_timeout:g} s"
         raise UnavailableError(msg, code="stall")

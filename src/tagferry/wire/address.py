@@ -7,7 +7,10 @@ import re
 
 __all__ = ["is_private", "looks_numeric"]
 
-_SHARED = ipaddress.ip_network("100.64.0.0/10")
+_LOCAL = tuple(map(ipaddress.ip_network, ("100.64.0.0/10", "64:ff9b:1::/48", "fec0::/10")))
+"""Networks that are not on the public internet, although not every Python says so."""
+_AROUND_IPV4 = tuple(map(ipaddress.ip_network, ("::/96", "64:ff9b::/96")))
+"""IPv6 networks whose addresses end with the IPv4 address that is meant."""
 _NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+)){0,3}\.?", re.IGNORECASE)
 
 
@@ -27,9 +30,9 @@ def is_private(host: str) -> bool:
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
         if inner is not None:
             return is_private(str(inner))
-        if address in ipaddress.ip_network("64:ff9b::/96"):
+        if any(address in network for network in _AROUND_IPV4):
             return is_private(str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)))
-    return not address.is_global or address.is_multicast or address in _SHARED
+    return not address.is_global or address.is_multicast or any(address in network for network in _LOCAL)
 
 
 def looks_numeric(host: str) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Awaitable
 from typing import Protocol
-
-import anyio
 
 __all__ = ["Clock", "SystemClock"]
 
@@ -21,7 +21,7 @@ class Clock(Protocol):
         """Return Unix time in seconds."""
         ...
 
-    async def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> Awaitable[None]:
         """Wait; a timer may be early or late, so look at `now` again."""
         ...
 
@@ -37,6 +37,6 @@ class SystemClock:
         """Return Unix time in seconds."""
         return time.time()
 
-    async def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> Awaitable[None]:
         """Wait on the running event loop."""
-        await anyio.sleep(seconds)
+        return asyncio.sleep(seconds)

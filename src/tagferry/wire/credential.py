@@ -8,10 +8,19 @@ import anyio
 
 from tagferry.errors import AuthError, ConfigError
 
-__all__ = ["Credential", "Token"]
+__all__ = ["Credential", "Secret", "Token"]
 
 Token = str | Callable[[], Awaitable[str]]
 """A token, or an async function that provides one and is asked again when it was refused."""
+
+
+class Secret(str):
+    """A text that `repr` hides, so that no traceback with local variables shows it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<hidden>"
 
 
 class Credential:
@@ -29,8 +38,8 @@ class Credential:
     def __init__(self, token: Token, *, name: str, hint: str) -> None:
         self._name = name
         self._hint = hint
-        self._provider = None if isinstance(token, str) else token
-        self._value = self._check(token) if isinstance(token, str) else None
+        self._provider = token if callable(token) else None
+        self._value = None if callable(token) else self._check(token)
         self._renewing = anyio.Lock()
 
     def __repr__(self) -> str:
@@ -38,10 +47,17 @@ class Credential:
 
     @property
     def identity(self) -> object:
-        """What tells two credentials apart, for the sharing of quotas."""
-        return self._provider or self._value
+        """What tells two credentials apart, for the sharing of quotas; can be hashed."""
+        if self._provider is None:
+            return self._value
+        try:
+            hash(self._provider)
+        except TypeError:
+            return id(self._provider)
+        # Two bound methods of one object are equal.
+        return self._provider
 
-    async def value(self) -> str:
+    async def value(self) -> Secret:
         """Return the token; the first call asks the provider."""
         async with self._renewing:
             if self._value is None:
@@ -60,7 +76,7 @@ class Credential:
                 self._value = await self._ask()
             return self._value != refused
 
-    async def _ask(self) -> str:
+    async def _ask(self) -> Secret:
         assert self._provider is not None
         try:
             return self._check(await self._provider())
@@ -68,7 +84,7 @@ class Credential:
             # The provider's fault comes to light in the middle of the work.
             raise AuthError(error.message, hint=error.hint) from None
 
-    def _check(self, token: object) -> str:
+    def _check(self, token: object) -> Secret:
         if not isinstance(token, str) or not token.strip():
             msg = f"{self._name} is empty or no text"
             raise ConfigError(msg, hint=self._hint)
@@ -76,4 +92,4 @@ class Credential:
         if not token.isascii() or not token.isprintable():
             msg = f"{self._name} has characters that no token has (spaces around it are removed)"
             raise ConfigError(msg, hint=self._hint)
-        return token
+        return Secret(token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from tagferry.errors import ConfigError
@@ -9,25 +10,37 @@ from tagferry.wire.excerpt import excerpt
 
 __all__ = ["check_base_url", "host_of"]
 
+_BASE_URL = re.compile(
+    r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]*))?((?:/[!$&-;=@-_a-z~%]*)?)",
+    re.ASCII | re.IGNORECASE,
+)
+_PORTS = {"http": 80, "https": 443}
+
 
 def check_base_url(url: str, *, service: str, example: str) -> str:
-    """Return a base URL without a slash at its end.
+    """Return a base URL in one spelling, without a slash at its end.
 
     Raises:
         ConfigError: It is no http or https address, or it has a login, a query or a fragment.
     """
-    try:
-        parts = urlsplit(url.strip())
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    else:
-        usable = usable and not (parts.query or parts.fragment or parts.username or parts.password)
-        usable = usable and url.strip().isascii() and url.strip().isprintable() and " " not in url.strip()
-    if usable:
-        return url.strip().rstrip("/")
-    msg = f"base URL {excerpt(url)!r} is no plain http or https address"
+    match = _BASE_URL.fullmatch(f"{url}".strip())
+    if match is not None and _is_usable(match[0]):
+        scheme, host, port, path = match[1].lower(), match[2].lower(), match[3], match[4]
+        origin = f"{scheme}://{host}"
+        if port and int(port) != _PORTS[scheme]:
+            origin += f":{int(port)}"
+        return origin + path.rstrip("/")
+    shown = f"{url}".rpartition("@")[2]
+    msg = f"base URL {excerpt(shown)!r} is no plain http or https address"
     raise ConfigError(msg, service=service, hint=f"write it like {example}")
+
+
+def _is_usable(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def host_of(url: str) -> str:

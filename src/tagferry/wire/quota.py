@@ -45,7 +45,7 @@ class Rate(msgspec.Struct, frozen=True):
         Raises:
             ConfigError: The text is no rate.
         """
-        if match := _RATE.fullmatch(text.strip()):
+        if match := _RATE.fullmatch(f"{text}".strip()):
             return cls(int(match[1]), int(match[2] or 1) * SECOND)
         msg = f"rate {text!r} is not of the form CALLS/s or CALLS/SECONDSs"
         raise ConfigError(msg, hint="write it like 2/s, 100/s or 5/15s")
@@ -88,8 +88,12 @@ class Quota:
         return self._out
 
     def lower(self, rate: Rate) -> None:
-        """Keep a lower rate from now on; a higher one changes nothing."""
-        if rate.calls * self.rate.period < self.rate.calls * rate.period:
+        """Keep a lower rate from now on; a higher one changes nothing.
+
+        Of two rates that are equal in the long run, the one with fewer calls at once is the lower.
+        """
+        ours, other = self.rate.calls * rate.period, rate.calls * self.rate.period
+        if (other, rate.calls) < (ours, self.rate.calls):
             self.rate = rate
 
     def ready_at(self, now: int) -> int | None:

@@ -73,7 +73,7 @@ class RetryBudget:
         if len(self._retries) < max(self._floor, int(self._share * len(self._calls))):
             self._retries.append(now)
             return 0
-        return self._retries[0] + _MINUTE - now
+        return self._retries[0] + _MINUTE - now if self._retries else _MINUTE
 
     def _forget(self, now: int) -> None:
         for times in (self._calls, self._retries):

@@ -44,7 +44,7 @@ class Transport:
         session: The caller's own session for API requests; it is not closed here.
         ssl: The caller's own TLS settings.
         proxy: The URL of a proxy.
-        private: Whether downloads may come from private addresses.
+        api_host: The host of the API; if its address is private, those of downloads may be.
     """
 
     def __init__(
@@ -55,16 +55,17 @@ class Transport:
         session: aiohttp.ClientSession | None = None,
         ssl: tls.SSLContext | None = None,
         proxy: str | None = None,
-        private: bool = False,
+        api_host: str,
     ) -> None:
         self._service = service
         self._timeout = timeout
         self._given = session
         self._ssl = ssl if ssl is not None else True
         self._proxy = proxy
-        self._private = private
+        self._api_host = api_host
         self._api: aiohttp.ClientSession | None = None
         self._files: aiohttp.ClientSession | None = None
+        self._resolver: _PublicResolver | None = None
 
     async def aclose(self) -> None:
         """Close every connection that was opened here."""
@@ -72,6 +73,10 @@ class Transport:
         for session in sessions:
             if session is not None:
                 await session.close()
+        # A session closes the resolver that it made itself, no other.
+        resolver, self._resolver = self._resolver, None
+        if resolver is not None:
+            await resolver.close()
 
     async def send(self, request: Request, headers: Mapping[str, str]) -> Reply:
         """Send an API request with its final headers, once, and return the whole reply.
@@ -173,10 +178,11 @@ class Transport:
 
     def _file_session(self) -> aiohttp.ClientSession:
         if self._files is None:
-            resolver = None if self._proxy or self._private else _PublicResolver()
+            if not (self._proxy or is_private(self._api_host)):
+                self._resolver = _PublicResolver(self._api_host)
             self._files = aiohttp.ClientSession(
                 # How many run at once is bounded where downloads are started.
-                connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
+                connector=aiohttp.TCPConnector(limit=0, resolver=self._resolver),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
                 auto_decompress=False,
@@ -246,25 +252,32 @@ class _Once:
         return await handler(request)
 
 
+def _any_private(found: list[ResolveResult]) -> bool:
+    return any(is_private(result["host"]) for result in found)
+
+
 class _PrivateAddressError(OSError):
     """A name leads to an address that it must not lead to."""
 
 
 class _PublicResolver(AbstractResolver):
-    """Resolves names, and refuses those with a private address.
+    """Resolves names, and refuses those with a private address, unless the API's own name has one too.
 
     The address that is checked here is the one that is connected, so that a name cannot change in between.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, api_host: str) -> None:
         self._resolver = DefaultResolver()
+        self._api_host = api_host
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         found = await self._resolver.resolve(host, port, family)
-        if any(is_private(result["host"]) for result in found):
-            raise _PrivateAddressError
+        if _any_private(found):
+            own = await self._resolver.resolve(self._api_host, port, family)
+            if not _any_private(own):
+                raise _PrivateAddressError
         return found
 
     async def close(self) -> None:
