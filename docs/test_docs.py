@@ -1,0 +1,58 @@
+"""Every code block of the README and the guide runs, against the emulator."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from sybil import Document, Example, Region, Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+
+import tagferry
+from tagferry.__main__ import main
+from tagferry.emulator import Settings, serve_in_thread
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("README*.md"), *ROOT.glob("docs/**/*.md")])
+BOOTSTRAP = ("python3 -m venv", "pip install")
+
+
+def run_shell(example: Example) -> None:
+    """Run the tagferry commands of a shell block in this process; the commands that set it up are CI's."""
+    for line in example.parsed.splitlines():
+        words = shlex.split(line, comments=True)
+        if not words or line.startswith(BOOTSTRAP) or words[0] == "export":
+            continue
+        assert words[0] == "tagferry", f"a block runs {words[0]}, which this check does not know"
+        sys.argv = words
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert stop.value.code in {0, None}, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_blocks_of_page_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every block runs, and prints what the page says it prints."""
+    settings = Settings(job_seconds=0, quota_per_second=50, rows=500)
+    with serve_in_thread(settings) as emulator:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("TAGFERRY_GROWINGIO_TOKEN", emulator.token)
+        monkeypatch.setenv("TAGFERRY_GROWINGIO_BASE_URL", emulator.base_url)
+        client = tagferry.GrowingIO
+        monkeypatch.setattr(
+            tagferry,
+            "GrowingIO",
+            lambda **given: client(**{"base_url": emulator.base_url, "rate": "50/s", **given}),
+        )
+        parsers = [PythonCodeBlockParser(), CodeBlockParser(language="sh", evaluator=run_shell)]
+        document = Sybil(parsers=parsers).parse(page)
+        for index, example in enumerate(document.examples()):
+            folder = tmp_path / str(index)
+            folder.mkdir()
+            monkeypatch.chdir(folder)
+            example.evaluate()
