@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import aiofiles.os
 
@@ -17,12 +17,12 @@ from tagferry.exports.download import Download
 from tagferry.exports.naming import check_clashes, find_finals
 from tagferry.exports.outcome import ExportDone, SavedFile
 from tagferry.exports.part import hash_file
+from tagferry.exports.slots import Admission, Slots
 from tagferry.exports.thread import in_thread
 from tagferry.exports.workplace import Workplace, is_committing
 
 if TYPE_CHECKING:
     from tagferry.exports.export import Export
-    from tagferry.exports.poller import Hold
 
 __all__ = ["DEADLINE", "IfExists", "check_targets", "deliver", "within"]
 
@@ -90,8 +90,7 @@ async def deliver(
     existing: Mapping[str, Sequence[str]],
     if_exists: IfExists,
     resume: bool,
-    hold: Hold | None = None,
-    slot: AbstractAsyncContextManager[Any] | None = None,
+    slots: Slots | None = None,
 ) -> ExportDone:
     """Bring one export to disk.
 
@@ -101,8 +100,7 @@ async def deliver(
         existing: The names of finished files that `check_targets` found there.
         if_exists: What to do about finished files that are already there.
         resume: Whether to go on with unfinished files that are already there.
-        hold: Awaited before each poll but the first.
-        slot: Entered for the download.
+        slots: Bounds what is done at once, among many exports.
 
     Raises:
         TagferryError: It could not be done; what is unfinished stays for the next run.
@@ -112,19 +110,32 @@ async def deliver(
         return ExportDone(export, files)
     if if_exists == "skip" and (names := existing.get(export.stem)):
         return ExportDone(export, await in_thread(_saved, directory, names), "skipped")
-    links = await export.poller.wait(export, hold=hold)
-    if not links:
-        return ExportDone(export, (), "empty")
-    async with slot or nullcontext():
-        with disk_errors(directory, "make the directory"):
-            await aiofiles.os.makedirs(directory, exist_ok=True)
-        opening = functools.partial(Workplace.open, export, directory, resume=resume)
-        place = await in_thread(opening, undo=Workplace.close)
-        try:
-            await Download(export, export.backend, export.poller, place).run(links)
-            return ExportDone(export, await in_thread(functools.partial(place.commit, replace=replace)))
-        finally:
-            await in_thread(place.close)
+    admission = Admission(slots) if slots is not None else None
+    try:
+        links = await export.poller.wait(export, admission=admission)
+        if not links:
+            return ExportDone(export, (), "empty")
+        async with admission or nullcontext():
+            return ExportDone(
+                export, await _download(export, links, directory, resume=resume, replace=replace)
+            )
+    finally:
+        if admission is not None:
+            admission.done()
+
+
+async def _download(
+    export: Export, links: tuple[str, ...], directory: Path, *, resume: bool, replace: bool
+) -> tuple[SavedFile, ...]:
+    with disk_errors(directory, "make the directory"):
+        await aiofiles.os.makedirs(directory, exist_ok=True)
+    opening = functools.partial(Workplace.open, export, directory, resume=resume)
+    place = await in_thread(opening, undo=Workplace.close)
+    try:
+        await Download(export, export.backend, export.poller, place).run(links)
+        return await in_thread(functools.partial(place.commit, replace=replace))
+    finally:
+        await in_thread(place.close)
 
 
 def _names(directory: Path) -> list[str]:

@@ -64,8 +64,8 @@ class Download:
         current: dict[int, int] = {}  # the generation of the links that each part was checked against
         while stale := [n for n in range(1, len(self._links) + 1) if current.get(n) != self._generation]:
             number = stale[0]
-            await self._bring(number)
-            current[number] = self._generation
+            if await self._bring(number):
+                current[number] = self._generation
 
     async def _take_links(self, links: tuple[str, ...]) -> None:
         if len(links) != len(self._place.parts):
@@ -73,8 +73,8 @@ class Download:
         self._links = links
         self._generation += 1
 
-    async def _bring(self, number: int) -> None:
-        """Bring one part to disk, over as many transfers as it takes."""
+    async def _bring(self, number: int) -> bool:
+        """Bring one part to disk, over as many transfers as it takes; False if all parts began anew."""
         state = self._place.parts[number - 1]
         part = await in_thread(self._place.open_part, number, undo=PartFile.close)
         try:
@@ -82,24 +82,25 @@ class Download:
                 self._note_resumed(number, part.size)
             while not await self._attempts(number, part, state):
                 if not any(state is kept for kept in self._place.parts):
-                    # The fresh links are of another number, so all parts begin anew.
-                    return
+                    # The fresh links are of another number.
+                    return False
             await in_thread(self._place.close_part, number, part)
         finally:
             await in_thread(part.close)
         self._service.emit(PartSaved(kind=self._export.kind, id=self._export.id, part=number, size=part.size))
+        return True
 
     async def _attempts(self, number: int, part: PartFile, state: PartState) -> bool:
         """Transfer until the part is whole (True) or its link was renewed (False)."""
         backoff = self._service.backoff
         backoff.budget.note_call(since := backoff.clock.now())
-        failures = 0
+        failures, first = 0, part.size
         while True:
             before = part.size
             try:
                 await self._transfer(number, part, state)
             except LinkExpiredError as error:
-                await self._renew(number, error, moved=part.size > before)
+                await self._renew(number, error, moved=part.size > first)
                 return False
             except TagferryError as error:
                 failure = error
@@ -134,15 +135,19 @@ class Download:
         service = self._service
         plan = plan_body(partial, head, service=service.name, now=service.backoff.clock.unix())
         if plan.verdict is Verdict.COMPLETE:
+            if not state.whole:
+                # The last run may have ended before, or because, the bytes were found to be wrong.
+                await self._check_whole(part, state, plan)
             return
         if plan.verdict is not Verdict.APPEND:
             state.whole = False
             await in_thread(part.restart)
         state.validator, state.total, state.gzipped = plan.validator, plan.total, plan.gzipped
+        state.md5 = plan.md5 or (state.md5 if plan.verdict is Verdict.APPEND else None)
         if plan.verdict is Verdict.AGAIN:
             msg = f"a download of {service.name} offered a range that does not fit; the file is fetched anew"
             raise IntegrityError(msg, service=service.name, code="range", retryable=True)
-        if plan.md5:
+        if state.md5:
             await in_thread(part.want_md5)
 
         def write(chunks: list[bytes]) -> None:
@@ -155,6 +160,11 @@ class Download:
 
         await receive(body, write, wrote, stall_timeout=service.stall_timeout)
         wrote()
+        await self._check_whole(part, state, plan)
+
+    async def _check_whole(self, part: PartFile, state: PartState, plan: Plan) -> None:
+        if state.md5:
+            await in_thread(part.want_md5)
         await in_thread(self._verify, part, state, plan)
 
     def _verify(self, part: PartFile, state: PartState, plan: Plan) -> None:
@@ -164,8 +174,8 @@ class Download:
         if plan.total is not None and part.size != plan.total:
             msg = f"a download of {name} has {part.size} bytes in place of {plan.total}"
             raise IntegrityError(msg, service=name, code="length", retryable=True)
-        if plan.md5 and part.md5 != plan.md5:
-            msg = f"a download of {name} has the MD5 {part.md5} in place of {plan.md5}"
+        if state.md5 and part.md5 != state.md5:
+            msg = f"a download of {name} has the MD5 {part.md5} in place of {state.md5}"
             raise IntegrityError(msg, service=name, code="md5", retryable=True)
         if plan.gzipped and not part.is_whole_gzip():
             msg = f"a download of {name} is a gzip stream that is cut or damaged"

@@ -40,7 +40,7 @@ class Export:
     """The file name without its ending."""
     ending: str
     """The ending of a file that is not compressed, such as ``".csv"``."""
-    request: Request
+    request: Request = field(hash=False)  # its headers cannot be hashed
     backend: ExportService = field(compare=False)
     poller: Poller = field(compare=False)
 

@@ -8,7 +8,6 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import TracebackType
 
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
@@ -17,6 +16,7 @@ from tagferry.errors import ConfigError, TagferryError
 from tagferry.exports.delivery import DEADLINE, IfExists, check_targets, deliver, within
 from tagferry.exports.export import Export
 from tagferry.exports.outcome import ExportFailed, Outcome
+from tagferry.exports.slots import Slots
 from tagferry.exports.thread import in_thread
 
 __all__ = ["download_all"]
@@ -60,7 +60,6 @@ async def download_all(
         raise ConfigError(f"concurrency is {concurrency}", hint="give at least 1")
     where = Path(directory)
     found = await in_thread(check_targets, chosen, where, if_exists)
-    slots = _Slots(concurrency)
     send, outcomes = anyio.create_memory_object_stream[Outcome](0)
     work = functools.partial(
         deliver,
@@ -68,8 +67,7 @@ async def download_all(
         existing=found,
         if_exists=if_exists,
         resume=resume,
-        hold=slots.room,
-        slot=slots,
+        slots=Slots(concurrency),
     )
 
     async def run(export: Export) -> None:
@@ -113,35 +111,3 @@ async def _close_after(tasks: list[asyncio.Task[None]], send: MemoryObjectSendSt
     if tasks:
         await asyncio.wait(tasks)
     send.close()
-
-
-class _Slots:
-    """Places for downloads, given in order of arrival."""
-
-    def __init__(self, places: int) -> None:
-        self._places = anyio.Semaphore(places)
-        self._enough = places
-        self._waiting = 0
-        self._changed = anyio.Event()
-
-    async def room(self) -> None:
-        """Return when the queue before the places is short.
-
-        While it is long, jobs are not asked whether they are done: their links would age in the queue.
-        """
-        while self._waiting >= self._enough:
-            await self._changed.wait()
-
-    async def __aenter__(self) -> None:
-        self._waiting += 1
-        try:
-            await self._places.acquire()
-        finally:
-            self._waiting -= 1
-            self._changed.set()
-            self._changed = anyio.Event()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._places.release()

@@ -171,6 +171,10 @@ def _behind(chunks: list[bytes | memoryview], written: int) -> list[bytes | memo
 
 def hash_file(path: Path) -> tuple[int, str]:
     """Return the size of a file in bytes, and its hex SHA-256. Blocks."""
+    if not path.is_file():
+        raise DiskError(
+            f"{path} is no plain file", code="EEXIST", hint="remove it or choose another directory"
+        )
     with disk_errors(path, "read"), path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
         return file.tell(), digest.hexdigest()

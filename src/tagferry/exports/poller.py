@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,11 +14,9 @@ from tagferry.exports.job import JobReport, JobState, JobWatch
 if TYPE_CHECKING:
     from tagferry.exports.export import Export
     from tagferry.exports.service import ExportService
+    from tagferry.exports.slots import Admission
 
-__all__ = ["Hold", "Poller"]
-
-Hold = Callable[[], Awaitable[None]]
-"""Returns when more finished jobs are welcome."""
+__all__ = ["Poller"]
 
 
 class _Flight:
@@ -45,12 +42,12 @@ class Poller:
         self._service = service
         self._flights: dict[str, _Flight] = {}
 
-    async def wait(self, export: Export, *, hold: Hold | None = None) -> tuple[str, ...]:
+    async def wait(self, export: Export, *, admission: Admission | None = None) -> tuple[str, ...]:
         """Return the links of a finished export; none when the audience is empty.
 
         Args:
             export: The export to wait for.
-            hold: Awaited before each question but the first.
+            admission: Bounds how many are asked about at once; held when this returns links.
 
         Raises:
             JobFailedError: The service gave up on the job.
@@ -63,7 +60,7 @@ class Poller:
                 flight.changed = flight.changed or anyio.Event()
                 await flight.changed.wait()
             if flight.outcome is None:
-                flight.outcome = await self._lead(flight, export, hold)
+                flight.outcome = await self._lead(flight, export, admission)
         finally:
             flight.users -= 1
             if not flight.users:
@@ -73,12 +70,12 @@ class Poller:
         return flight.outcome
 
     async def _lead(
-        self, flight: _Flight, export: Export, hold: Hold | None
+        self, flight: _Flight, export: Export, admission: Admission | None
     ) -> tuple[str, ...] | TagferryError:
         """Ask for all who wait; when this is cancelled, one of the others goes on."""
         flight.asking = True
         try:
-            return await self._poll(export, dead=None, hold=hold)
+            return await self._poll(export, dead=None, admission=admission)
         except TagferryError as error:
             return error
         finally:
@@ -92,13 +89,18 @@ class Poller:
 
         Until it notes that the link lapsed, the service gives the same one: then it is asked again.
         """
-        return await self._poll(export, dead=dead, hold=None)
+        return await self._poll(export, dead=dead, admission=None)
 
-    async def _poll(self, export: Export, *, dead: str | None, hold: Hold | None) -> tuple[str, ...]:
+    async def _poll(
+        self, export: Export, *, dead: str | None, admission: Admission | None
+    ) -> tuple[str, ...]:
         watch = JobWatch()
         delay: float | None = None
         while True:
-            report = await self._ask(export, watch, urgent=delay is None or dead is not None)
+            urgent = delay is None or dead is not None
+            if admission is not None:
+                await admission.ask(urgent=urgent)
+            report = await self._ask(export, watch, urgent=urgent)
             delay = self._service.schedule.after(delay, self._service.backoff.chance())
             if report is not None:
                 state = watch.judge(report)
@@ -110,9 +112,9 @@ class Poller:
                     self._note(export, state, report, watch, None)
                     return report.links
                 self._note(export, JobState.RUNNING, report, watch, delay)
+            if admission is not None:
+                admission.done()
             await self._service.backoff.clock.sleep(delay)
-            if hold is not None:
-                await hold()
 
     async def _ask(self, export: Export, watch: JobWatch, *, urgent: bool) -> JobReport | None:
         """Ask once; None when there was no answer, but the job is known to exist."""

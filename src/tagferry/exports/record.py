@@ -27,6 +27,8 @@ class PartState(msgspec.Struct, kw_only=True):
     sha256: str = ""
     validator: str | None = None
     total: int | None = None
+    md5: str | None = None
+    """The hex MD5 that the store gave for the whole."""
     gzipped: bool = False
     whole: bool = False
     """All bytes are on disk, verified and synced."""
@@ -94,10 +96,11 @@ class RecordFile:
     @staticmethod
     def _lock(path: Path, handle: int) -> bool:
         """Lock an open record; tell whether the path still leads to it."""
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise DiskError(
-                f"{path} is no plain file", code="EEXIST", hint="remove it or choose another directory"
-            )
+        status = os.fstat(handle)
+        # One without any name was removed in between, see below.
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            msg = f"{path} is no plain file of its own"
+            raise DiskError(msg, code="EEXIST", hint="remove it or choose another output directory")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -150,9 +153,11 @@ class RecordFile:
 
     def remove(self) -> None:
         """Remove the record from disk and let go of it."""
-        with disk_errors(self.path, "remove the record"):
-            self.path.unlink()
-        self.close()
+        try:
+            with disk_errors(self.path, "remove the record"):
+                self.path.unlink()
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Let go of the record; it stays on disk."""

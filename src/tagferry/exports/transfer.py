@@ -15,7 +15,7 @@ from tagferry.wire.transport import Body
 __all__ = ["receive"]
 
 BLOCK = 2 * 1024 * 1024
-"""Bytes gathered for one write; a part may lose this much to a crash."""
+"""Bytes gathered for one write; a part may lose this much to a crash. 1 and 4 MiB were measured no faster."""
 _LEAST = 4096
 """Bytes that have to arrive in the stall time-out; a drip is a stall too."""
 

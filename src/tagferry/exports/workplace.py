@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -10,13 +11,15 @@ from tagferry.errors import DiskError
 from tagferry.exports.disk import disk_errors, sync_directory
 from tagferry.exports.naming import final_name, part_name, record_name
 from tagferry.exports.outcome import SavedFile
-from tagferry.exports.part import PartFile
+from tagferry.exports.part import PartFile, hash_file
 from tagferry.exports.record import PartState, Record, RecordFile
 
 if TYPE_CHECKING:
     from tagferry.exports.export import Export
 
 __all__ = ["Workplace", "is_committing"]
+
+_serial = itertools.count()
 
 
 class Workplace:
@@ -51,7 +54,7 @@ class Workplace:
             if book.load() is None:
                 book.remove()
             book.close()
-            stem, resume = f"{stem}.{writer}", False
+            stem, resume = f"{stem}.{writer}{next(_serial)}", False
             book = RecordFile.acquire(directory / record_name(stem))
         place = cls(export, directory, stem, book, Record(request=_digest(export), writer=writer))
         try:
@@ -69,7 +72,13 @@ class Workplace:
         place = cls.open(export, directory, resume=True)
         try:
             # Another process may have finished it before the lock was ours.
-            return place.commit(replace=replace) if place.committing else ()
+            if not place.committing:
+                return ()
+            if place.is_intact():
+                return place.commit(replace=replace)
+            # Someone has moved or changed the files since.
+            place.reset(0)
+            return ()
         finally:
             place.close()
 
@@ -98,6 +107,7 @@ class Workplace:
         """Begin anew with a number of parts."""
         self._discard(len(self.parts))
         self._record.parts = [PartState() for _ in range(count)]
+        self._record.committing = False
         self.save()
 
     def save(self) -> None:
@@ -110,6 +120,8 @@ class Workplace:
         if not state.whole:
             part.sync()
         state.whole = True
+        # An empty body writes nothing, so this may be the first time.
+        state.offset, state.sha256 = part.size, part.sha256
         name = (self._export.stem, self._export.ending, number, len(self.parts))
         state.final = final_name(*name, gzip=part.is_gzip)
         self.save()
@@ -120,6 +132,9 @@ class Workplace:
         It may be run again after a crash in its middle: what has its final name already stays.
         """
         self._book.check_writer(self._record.writer)
+        if not replace and not self.committing:
+            for state in self.parts:
+                _check_free(self._directory / (state.final or ""))
         self._record.committing = True
         self.save()
         files: list[SavedFile] = []
@@ -136,11 +151,14 @@ class Workplace:
 
     def close(self) -> None:
         """Keep what a next run can go on with, leave nothing else behind, and unlock."""
-        resumable = self._stem == self._export.stem and any(part.offset for part in self.parts)
-        if self._book.is_open and not resumable and not self._record.committing:
-            self._discard(len(self.parts))
-            self._book.remove()
-        self._book.close()
+        kept = self.committing or any(part.offset for part in self.parts)
+        try:
+            # Files under names of this process only would not be found again.
+            if self._book.is_open and not (kept and self._stem == self._export.stem):
+                self._discard(len(self.parts))
+                self._book.remove()
+        finally:
+            self._book.close()
 
     def _begin(self, *, resume: bool) -> None:
         old = self._book.load()
@@ -149,6 +167,15 @@ class Workplace:
         elif old is not None:
             self._discard(len(old.parts))
         self.save()
+
+    def is_intact(self) -> bool:
+        """Tell whether all parts are there as the record says, under one name or the other."""
+        for number, state in enumerate(self.parts, 1):
+            unfinished = self._part(number, len(self.parts))
+            path = unfinished if unfinished.exists() else self._directory / (state.final or "")
+            if not path.is_file() or hash_file(path) != (state.offset, state.sha256):
+                return False
+        return True
 
     def _part(self, number: int, parts: int) -> Path:
         return self._directory / part_name(self._stem, self._export.ending, number, parts)
@@ -162,8 +189,10 @@ class Workplace:
 
 def is_committing(export: Export, directory: Path) -> bool:
     """Tell whether an earlier run was ended while it gave the files of an export their final names."""
+    path = directory / record_name(export.stem)
     try:
-        text = (directory / record_name(export.stem)).read_bytes()
+        # A pipe in its place would never end.
+        text = path.read_bytes() if path.is_file() else b""
     except OSError:
         return False
     record = Record.read(text)
@@ -178,7 +207,7 @@ def _digest(export: Export) -> str:
 
 def _rename(source: Path, target: Path, *, replace: bool) -> None:
     with disk_errors(target, "rename the finished file to"):
-        if replace:
+        if replace and not (target.exists() and source.samefile(target)):
             source.replace(target)
             return
         try:
@@ -186,8 +215,16 @@ def _rename(source: Path, target: Path, *, replace: bool) -> None:
             target.hardlink_to(source)
         except FileExistsError:
             if not source.samefile(target):
-                hint = "use --if-exists replace (if_exists=), or another directory"
-                msg = f"{target} came into being in the meantime"
-                raise DiskError(msg, code="EEXIST", hint=hint) from None
+                raise _taken(target) from None
             # A crash came between this and the next step.
         source.unlink()
+
+
+def _check_free(target: Path) -> None:
+    if target.is_symlink() or target.exists():
+        raise _taken(target)
+
+
+def _taken(target: Path) -> DiskError:
+    hint = "use --if-exists replace (if_exists=), or another directory"
+    return DiskError(f"{target} came into being in the meantime", code="EEXIST", hint=hint)

@@ -48,7 +48,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         failures = 0
         while True:
             try:
-                return await self._try(request, read, urgent=urgent)
+                return await self._send(request, read, urgent=urgent, renew=True)
             except TagferryError as error:
                 failure = error
             failures += 1
@@ -58,24 +58,22 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     def _note(self, request: Request, error: TagferryError, failures: int, delay: float) -> None:
         self.emit(Retrying(operation=request.operation, failures=failures, delay=delay, error=error))
 
-    async def _try(self, request: Request, read: Callable[[Reply], T], *, urgent: bool) -> T:
-        token = await self.credential.value()
-        try:
-            return await self._send(request, read, token, urgent=urgent)
-        except AuthError:
-            if not await self.credential.renew(token):
-                raise
-        return await self._send(request, read, await self.credential.value(), urgent=urgent)
-
-    async def _send(self, request: Request, read: Callable[[Reply], T], token: str, *, urgent: bool) -> T:
-        headers = {**request.headers, **self.authorize(token)}
+    async def _send(self, request: Request, read: Callable[[Reply], T], *, urgent: bool, renew: bool) -> T:
+        await self.credential.value()
         async with self.limiter.permit(urgent=urgent):
-            reply = await self.transport.send(request, headers)
+            # Only now: the token may have been renewed while this request waited for its turn.
+            token = self.credential.latest
+            reply = await self.transport.send(request, {**request.headers, **self.authorize(token)})
         try:
             value = read(reply)
         except ThrottledError as error:
             self.limiter.slow_down(error.retry_after)
             self.emit(Throttled(operation=request.operation, wait=error.retry_after))
             raise
-        self.limiter.recover()
-        return value
+        except AuthError:
+            if not (renew and await self.credential.renew(token)):
+                raise
+        else:
+            self.limiter.recover()
+            return value
+        return await self._send(request, read, urgent=urgent, renew=False)

@@ -57,6 +57,12 @@ class Credential:
         # Two bound methods of one object are equal.
         return self._provider
 
+    @property
+    def latest(self) -> Secret:
+        """The token that was provided last; `value` must have been asked before."""
+        assert self._value is not None
+        return self._value
+
     async def value(self) -> Secret:
         """Return the token; the first call asks the provider."""
         async with self._renewing:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Hashable
 from contextlib import asynccontextmanager
 
@@ -12,6 +10,7 @@ import anyio
 
 from tagferry.wire.clock import Clock
 from tagferry.wire.quota import SECOND, Permit, Quota, Rate
+from tagferry.wire.turns import Ticket, Turns
 
 __all__ = ["Limiter", "shared_quota"]
 
@@ -19,7 +18,6 @@ _LOOK_AGAIN = 0.05
 """Seconds after which a waiter looks again although nobody woke it: another event loop of this process
 may have given a token back."""
 
-_Lane = OrderedDict[asyncio.Future[None], None]
 _quotas: dict[Hashable, Quota] = {}
 _guard = threading.Lock()
 
@@ -45,9 +43,8 @@ class Limiter:
     def __init__(self, quota: Quota, clock: Clock) -> None:
         self._quota = quota
         self._clock = clock
-        self._lanes: tuple[_Lane, _Lane] = (OrderedDict(), OrderedDict())
-        self._lane = 0  # which lane is served next when both wait
-        self._head: asyncio.Future[None] | None = None
+        self._turns = Turns()
+        self._head: Ticket | None = None
         self._changed = anyio.Event()
 
     def __repr__(self) -> str:
@@ -56,7 +53,7 @@ class Limiter:
     @property
     def waiting(self) -> int:
         """Requests that wait for their turn."""
-        return sum(map(len, self._lanes)) + (self._head is not None)
+        return len(self._turns) + (self._head is not None)
 
     @asynccontextmanager
     async def permit(self, *, urgent: bool = False) -> AsyncGenerator[None]:
@@ -85,10 +82,7 @@ class Limiter:
             self._quota.recover(self._clock.now())
 
     async def _take(self, *, urgent: bool) -> Permit:
-        # A bare future: ten thousand may wait, and an event weighs six times as much.
-        ticket = asyncio.get_running_loop().create_future()
-        lane = self._lanes[0 if urgent else 1]
-        lane[ticket] = None
+        ticket = self._turns.join(urgent=urgent)
         if self._head is None:
             self._next()
         try:
@@ -99,7 +93,7 @@ class Limiter:
             if self._head is ticket:
                 self._next()
             else:
-                del lane[ticket]
+                self._turns.leave(ticket)
 
     async def _take_as_head(self) -> Permit:
         while True:
@@ -115,9 +109,4 @@ class Limiter:
 
     def _next(self) -> None:
         """Give the turn to the next waiter."""
-        first, second = self._lanes[self._lane], self._lanes[1 - self._lane]
-        waiters = first or second
-        self._lane = 1 if waiters is self._lanes[0] else 0
-        self._head = waiters.popitem(last=False)[0] if waiters else None
-        if self._head is not None and not self._head.done():
-            self._head.set_result(None)
+        self._head = self._turns.call()
