@@ -1,0 +1,30 @@
+"""Ours, as a user writes it: ``python -m benchmarks.download_ours BASE_URL PROJECT TAG DIRECTORY LOOP``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+
+import tagferry
+
+
+async def main(url: str, project: str, tag: str, directory: str) -> None:
+    async with tagferry.GrowingIO(token="benchmark", base_url=url) as gio:
+        files = await gio.tag_users(project, tag).download(directory)
+    print(json.dumps([{"path": str(f.path), "size": f.size, "sha256": f.sha256} for f in files]))
+
+
+def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if name == "asyncio":
+        return None
+    import uvloop  # noqa: PLC0415
+
+    return uvloop.new_event_loop
+
+
+if __name__ == "__main__":
+    *words, loop = sys.argv[1:]
+    with asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
+        runner.run(main(*words))
