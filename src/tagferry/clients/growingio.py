@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
+import anyio
 
 from tagferry.errors import ConfigError
 from tagferry.events import Emit, listen
@@ -27,12 +28,14 @@ from tagferry.wire.clock import SystemClock
 from tagferry.wire.credential import Credential, Token
 from tagferry.wire.limiter import Limiter, shared_quota
 from tagferry.wire.message import Reply, Request
-from tagferry.wire.origin import check_base_url, host_of
+from tagferry.wire.origin import check_base_url, check_proxy, host_of
 from tagferry.wire.quota import Rate
 from tagferry.wire.retry import RetryBudget, RetryPolicy
 from tagferry.wire.transport import Transport
 
 __all__ = ["GrowingIO"]
+
+_WRITERS = 4
 
 
 class GrowingIO:
@@ -78,19 +81,18 @@ class GrowingIO:
         on_event: Emit | None = None,
     ) -> None:
         self._base_url = check_base_url(base_url, service=saas.SERVICE, example=saas.BASE_URL)
-        for name, value in (("timeout", timeout), ("stall_timeout", stall_timeout)):
-            if not 0 < value < float("inf"):
-                raise ConfigError(
-                    f"{name} of {value!r} s is not positive and finite", hint="30 suits most networks"
-                )
-        if retries < 0:
-            raise ConfigError(f"retries is {retries!r}", hint="give 0 or more")
+        _check_seconds("timeout", timeout)
+        _check_seconds("stall_timeout", stall_timeout)
+        _check_retries(retries)
+        if proxy is not None:
+            check_proxy(proxy, service=saas.SERVICE)
         self._entered = False
         host = host_of(self._base_url)
         self._transport = Transport(
             saas.SERVICE, timeout=timeout, session=session, ssl=ssl, proxy=proxy, api_host=host
         )
         credential = Credential(token, name="the GrowingIO token", hint=saas.TOKEN_HINT)
+        authorize = functools.partial(saas.authorize, client_id=saas.check_client_id(client_id))
         emit = listen(on_event)
         clock = SystemClock()
         make_backoff = functools.partial(
@@ -103,7 +105,7 @@ class GrowingIO:
                     shared_quota((self._base_url, credential.identity, kind), Rate.parse(rate)), clock
                 ),
                 credential=credential,
-                authorize=functools.partial(saas.authorize, client_id=client_id),
+                authorize=authorize,
                 backoff=make_backoff(budget=RetryBudget()),
                 emit=emit,
             )
@@ -117,12 +119,14 @@ class GrowingIO:
             schedule=PollSchedule(),
             backoff=make_backoff(budget=RetryBudget()),
             stall_timeout=stall_timeout,
+            writers=anyio.CapacityLimiter(_WRITERS),
             emit=emit,
             writer=f"{random.getrandbits(64):016x}",
         )
         self._poller = Poller(self._backend)
 
     async def __aenter__(self) -> Self:
+        self._transport.reopen()
         self._entered = True
         return self
 
@@ -194,3 +198,14 @@ class GrowingIO:
             return saas.read_export(reply, what=what, now=self._backend.backoff.clock.unix())
 
         return await self._callers[request.operation].call(request, read, urgent=urgent)
+
+
+def _check_seconds(name: str, value: object) -> None:
+    if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        msg = f"{name} of {value!r} s is not positive and finite"
+        raise ConfigError(msg, service=saas.SERVICE, hint="30 suits most networks")
+
+
+def _check_retries(value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ConfigError(f"retries is {value!r}", service=saas.SERVICE, hint="give 0 or more")

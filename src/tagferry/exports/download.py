@@ -14,7 +14,7 @@ from tagferry.exports.part import PartFile
 from tagferry.exports.record import PartState
 from tagferry.exports.resume import Partial, Plan, Verdict, ask_for_rest, plan_body
 from tagferry.exports.thread import in_thread
-from tagferry.exports.transfer import receive
+from tagferry.exports.transfer import BLOCK, receive
 from tagferry.exports.workplace import Workplace
 from tagferry.wire.message import Head
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Download"]
 
+_BLOCKS = 8 * BLOCK
+"""Bytes that all transfers of a client may gather; many at once write smaller blocks."""
+_LEAST_BLOCK = 256 * 1024
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -158,7 +161,10 @@ class Download:
         def wrote() -> None:
             self._note_progress(number, part.size, plan.total)
 
-        await receive(body, write, wrote, stall_timeout=service.stall_timeout)
+        block = max(_LEAST_BLOCK, min(BLOCK, _BLOCKS // service.transport.streams))
+        await receive(
+            body, write, wrote, stall_timeout=service.stall_timeout, block=block, writers=service.writers
+        )
         wrote()
         await self._check_whole(part, state, plan)
 

@@ -13,6 +13,7 @@ __all__ = [
     "check_clashes",
     "final_name",
     "find_finals",
+    "find_parts",
     "make_stem",
     "part_name",
     "record_name",
@@ -66,6 +67,13 @@ def find_finals(names: Iterable[str], ending: str) -> Mapping[str, Sequence[str]
             stem = whole.removesuffix(ending)
             found.setdefault(_NUMBER.sub("", stem), []).append(name)
     return found
+
+
+def find_parts(names: Iterable[str], stem: str, ending: str) -> list[str]:
+    """Return the unfinished files of an export among the names of a directory."""
+    ending = f"{ending}.part"
+    ours = (name for name in names if name.startswith(stem) and name.endswith(ending))
+    return [name for name in ours if _NUMBER.sub("", name.removesuffix(ending)) == stem]
 
 
 def check_clashes(stems: Iterable[str], directory: Path) -> None:

@@ -73,6 +73,11 @@ class RecordFile:
         """Whether this process still holds the record."""
         return self._handle >= 0
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was ever written to it."""
+        return os.fstat(self._handle).st_size == 0
+
     @classmethod
     def acquire(cls, path: Path) -> RecordFile:
         """Open and lock a record, making it if need be.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import anyio
 import msgspec
 
 from tagferry.events import Emit
@@ -32,6 +33,8 @@ class ExportService(msgspec.Struct, frozen=True, kw_only=True):
     """For transfers; API calls have their own."""
     stall_timeout: float
     """Seconds in which a transfer must bring some bytes."""
+    writers: anyio.CapacityLimiter
+    """Bounds how many blocks are hashed and written at once: more threads keep the event loop from the CPU."""
     emit: Emit
     writer: str
     """A random id of this client, for the records beside unfinished files."""

@@ -14,7 +14,7 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-__all__ = ["in_thread", "settle"]
+__all__ = ["in_thread", "settle", "start"]
 
 T = TypeVar("T")
 
@@ -27,13 +27,29 @@ async def in_thread(work: Callable[..., T], *args: object, undo: Callable[[T], o
         args: Its arguments.
         undo: Called with the result, on a worker thread too, when a cancellation keeps it from the caller.
     """
-    running = asyncio.ensure_future(anyio.to_thread.run_sync(functools.partial(work, *args)))
+    running = start(work, *args)
     try:
         return await settle(running)
     except asyncio.CancelledError:
         if undo is not None and not running.cancelled() and running.exception() is None:
-            await settle(asyncio.ensure_future(anyio.to_thread.run_sync(undo, running.result())))
+            await settle(start(undo, running.result()))
         raise
+
+
+def start(
+    work: Callable[..., T], *args: object, limiter: anyio.CapacityLimiter | None = None
+) -> asyncio.Future[T]:
+    """Begin blocking work on a worker thread; it has to be waited for with `settle`.
+
+    These are not the threads of asyncio, which resolves names on a few of them: a slow disk must not hold
+    up polls.
+
+    Args:
+        work: The work.
+        args: Its arguments.
+        limiter: Bounds how much of the kind is done at once.
+    """
+    return asyncio.ensure_future(anyio.to_thread.run_sync(functools.partial(work, *args), limiter=limiter))
 
 
 async def settle(running: asyncio.Future[T]) -> T:

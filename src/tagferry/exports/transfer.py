@@ -9,10 +9,10 @@ from collections.abc import Callable
 import anyio
 
 from tagferry.errors import UnavailableError
-from tagferry.exports.thread import settle
+from tagferry.exports.thread import settle, start
 from tagferry.wire.transport import Body
 
-__all__ = ["receive"]
+__all__ = ["BLOCK", "receive"]
 
 BLOCK = 2 * 1024 * 1024
 """Bytes gathered for one write; a part may lose this much to a crash. 1 and 4 MiB were measured no faster."""
@@ -21,7 +21,13 @@ _LEAST = 4096
 
 
 async def receive(
-    body: Body, write: Callable[[list[bytes]], None], wrote: Callable[[], None], *, stall_timeout: float
+    body: Body,
+    write: Callable[[list[bytes]], None],
+    wrote: Callable[[], None],
+    *,
+    stall_timeout: float,
+    block: int = BLOCK,
+    writers: anyio.CapacityLimiter | None = None,
 ) -> None:
     """Hand a body to a writer in large blocks, on a worker thread.
 
@@ -33,11 +39,12 @@ async def receive(
         write: Writes chunks; blocks, and is called on a worker thread.
         wrote: Called on the event loop after each block but the last.
         stall_timeout: Seconds in which some bytes have to come; the writer's time does not count.
+        block: Bytes to gather for one write.
+        writers: Bounds how many blocks are written at once.
 
     Raises:
         UnavailableError: The transfer stalled.
     """
-    loop = asyncio.get_running_loop()
     writing: asyncio.Future[None] | None = None
     chunks: list[bytes] = []
     size = seen = 0
@@ -47,14 +54,14 @@ async def receive(
                 chunks.append(chunk)
                 size += len(chunk)
                 seen += len(chunk)
-                if size >= BLOCK:
+                if size >= block:
                     if writing is not None:
                         stall.deadline = math.inf
                         await settle(writing)
                         wrote()
                         # Even a peer that falls silent right now has to be noticed.
                         stall.deadline = anyio.current_time() + stall_timeout
-                    writing = loop.run_in_executor(None, write, chunks)
+                    writing = start(write, chunks, limiter=writers)
                     chunks, size = [], 0
                 if seen >= _LEAST:
                     seen = 0
@@ -64,7 +71,7 @@ async def receive(
             await settle(writing)
         # What came before a break is worth keeping.
         if chunks:
-            await settle(loop.run_in_executor(None, write, chunks))
+            await settle(start(write, chunks, limiter=writers))
     if stall.cancelled_caught:
         msg = f"a transfer stalled: less than {_LEAST} bytes in {stall_timeout:g} s"
         raise UnavailableError(msg, code="stall")

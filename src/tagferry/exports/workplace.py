@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from tagferry.errors import DiskError
 from tagferry.exports.disk import disk_errors, sync_directory
-from tagferry.exports.naming import final_name, part_name, record_name
+from tagferry.exports.naming import final_name, find_parts, part_name, record_name
 from tagferry.exports.outcome import SavedFile
 from tagferry.exports.part import PartFile, hash_file
 from tagferry.exports.record import PartState, Record, RecordFile
@@ -166,6 +166,12 @@ class Workplace:
             self._record.parts, self._record.committing = old.parts, old.committing
         elif old is not None:
             self._discard(len(old.parts))
+        elif not self._book.is_new:
+            # A record that cannot be read does not tell the number of parts.
+            with disk_errors(self._directory, "clear"):
+                names = [path.name for path in self._directory.iterdir()]
+                for name in find_parts(names, self._stem, self._export.ending):
+                    (self._directory / name).unlink()
         self.save()
 
     def is_intact(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import cast
+from urllib.parse import quote
 
 import msgspec
 
@@ -30,6 +31,7 @@ __all__ = [
     "ask_segment_users",
     "ask_tag_users",
     "authorize",
+    "check_client_id",
     "read_export",
 ]
 
@@ -45,7 +47,10 @@ TOKEN_HINT = (
 
 MAX_EXPIRE = 7 * 24 * 60
 _ID = re.compile(r"[A-Za-z0-9]{1,64}")
-_KEY = re.compile(r"[^\s,&#?%+=/\\\x00-\x1f\x7f]{1,128}")
+_KEY = re.compile(r"[^\s,&#?%+=/\\]{1,128}")
+_CLIENT_ID = re.compile(r"[!-~]{1,256}")
+_PLAIN = "!$'()*:;@"
+"""What may stand in a query as it is, beside letters, digits and - . _ ~ (RFC 3986)."""
 
 _STATES = {
     "doing": JobState.RUNNING,
@@ -62,6 +67,18 @@ _LATER = ("稍后重试", "try again later", "retry later")
 def authorize(token: str, client_id: str | None = None) -> Mapping[str, str]:
     """Return the headers that carry the credentials: the bare token, without a scheme word."""
     return {"Authorization": token, **({"X-Client-Id": client_id} if client_id else {})}
+
+
+def check_client_id(value: object) -> str | None:
+    """Return a project's public key that can be sent, or None for none.
+
+    Raises:
+        ConfigError: It is not made of characters that a header can carry.
+    """
+    if value is None or (isinstance(value, str) and _CLIENT_ID.fullmatch(value)):
+        return value
+    hint = "copy the project's public key, or leave it out: new tokens do not need it"
+    raise ConfigError("client_id is no public key", service=SERVICE, hint=hint)
 
 
 def ask_tag_users(base_url: str, project_uid: str, tag_id: str, *, expire_minutes: int) -> Request:
@@ -99,7 +116,8 @@ def ask_segment_users(
     path = f"{_check_id('project UID', project_uid)}/segmentations/{_check_id('segment id', segment_id)}"
     query = f"expire={_check_expire(expire_minutes)}"
     if keys := _check_keys(parameters):
-        query += f"&parameters={','.join(keys)}"
+        # The commas stay as they are in the documents.
+        query += f"&parameters={','.join(quote(key, safe=_PLAIN) for key in keys)}"
     return _ask(SEGMENT, base_url, path, query)
 
 
@@ -165,14 +183,15 @@ def _check_keys(parameters: Iterable[str]) -> tuple[str, ...]:
     if isinstance(parameters, str):
         msg = f"parameters must be a list of keys, not the text {parameters!r}"
         raise ConfigError(msg, service=SERVICE, hint='write parameters=["open_id", "role"]')
-    keys = tuple(parameters)
-    for key in keys:
-        if not _KEY.fullmatch(str(key)):
+    keys: list[str] = []
+    for key in cast("Iterable[object]", parameters):
+        if not (isinstance(key, str) and _KEY.fullmatch(key) and key.isprintable()):
             msg = f"parameter {key!r} is no variable key: blanks and , & # ? % + = / \\ cannot be in one"
             raise ConfigError(msg, service=SERVICE, hint="give keys like open_id or role")
-        if keys.count(key) > 1:
+        if key in keys:
             raise ConfigError(f"parameter {key!r} is given twice", service=SERVICE, hint="give each key once")
-    return keys
+        keys.append(key)
+    return tuple(keys)
 
 
 class _Answer(msgspec.Struct, rename="camel"):
@@ -211,18 +230,17 @@ def _failure(what: str, word: str, message: str) -> JobFailedError:
 
 
 def _flatten(found: object) -> Iterable[str]:
-    if found is None or found == "":
-        return
-    if isinstance(found, str):
-        yield found
-    elif isinstance(found, (list, dict)):
-        items = (
-            cast("dict[str, object]", found).values()
-            if isinstance(found, dict)
-            else cast("list[object]", found)
-        )
-        for item in items:
-            yield from _flatten(item)
-    else:
-        msg = f"{SERVICE} gave download links of a form that is not documented: {type(found).__name__}"
-        raise ProtocolError(msg, service=SERVICE)
+    # Without recursion: the answer may be nested as deeply as the decoder could follow.
+    left = [found]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            if one:
+                yield one
+        elif isinstance(one, dict):
+            left += reversed(cast("dict[str, object]", one).values())
+        elif isinstance(one, list):
+            left += reversed(cast("list[object]", one))
+        elif one is not None:
+            msg = f"{SERVICE} gave download links of a form that is not documented: {type(one).__name__}"
+            raise ProtocolError(msg, service=SERVICE)

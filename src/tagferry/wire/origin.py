@@ -8,12 +8,11 @@ from urllib.parse import urlsplit
 from tagferry.errors import ConfigError
 from tagferry.wire.excerpt import excerpt
 
-__all__ = ["check_base_url", "host_of"]
+__all__ = ["check_base_url", "check_proxy", "host_of"]
 
-_BASE_URL = re.compile(
-    r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]*))?((?:/[!$&-;=@-_a-z~%]*)?)",
-    re.ASCII | re.IGNORECASE,
-)
+_HOST = r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]*))?"
+_BASE_URL = re.compile(rf"(https?)://{_HOST}((?:/[!$&-;=@-_a-z~%]*)?)", re.ASCII | re.IGNORECASE)
+_PROXY = re.compile(rf"https?://(?:[!-.0-?A-~]+@)?{_HOST}/?", re.ASCII | re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -33,6 +32,17 @@ def check_base_url(url: str, *, service: str, example: str) -> str:
     shown = f"{url}".rpartition("@")[2]
     msg = f"base URL {excerpt(shown)!r} is no plain http or https address"
     raise ConfigError(msg, service=service, hint=f"write it like {example}")
+
+
+def check_proxy(url: str, *, service: str) -> None:
+    """Check the URL of a proxy, which may have a login.
+
+    Raises:
+        ConfigError: It is no http or https address of a host.
+    """
+    if _PROXY.fullmatch(f"{url}") is None or not _is_usable(url):
+        msg = f"proxy {excerpt(f'{url}'.rpartition('@')[2])!r} is no plain http or https address"
+        raise ConfigError(msg, service=service, hint="write it like http://proxy.example.com:3128")
 
 
 def _is_usable(url: str) -> bool:

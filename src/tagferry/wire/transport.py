@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
-from tagferry.errors import ProtocolError, RefusedError, TagferryError, UnavailableError
+from tagferry.errors import ConfigError, ProtocolError, RefusedError, TagferryError, UnavailableError
 from tagferry.wire.address import is_private
 from tagferry.wire.excerpt import excerpt
 from tagferry.wire.message import Head, Reply, Request
@@ -28,6 +28,7 @@ __all__ = ["Body", "Transport"]
 MAX_REPLY = 8 * 1024 * 1024
 """The largest API reply that is read, in bytes; the largest documented one is about 3 MB."""
 _READ_BUFFER = 1024 * 1024
+_LEAST_READ_BUFFER = 64 * 1024
 
 Body = AsyncIterator[bytes]
 
@@ -63,20 +64,30 @@ class Transport:
         self._ssl = ssl if ssl is not None else True
         self._proxy = proxy
         self._api_host = api_host
+        self._closed = False
+        self.streams = 0
+        """Downloads that are under way."""
         self._api: aiohttp.ClientSession | None = None
         self._files: aiohttp.ClientSession | None = None
         self._resolver: _PublicResolver | None = None
 
+    def reopen(self) -> None:
+        """Allow connections again after `aclose`."""
+        self._closed = False
+
     async def aclose(self) -> None:
-        """Close every connection that was opened here."""
+        """Close every connection that was opened here, and open no other."""
+        self._closed = True
         sessions, self._api, self._files = (self._api, self._files), None, None
-        for session in sessions:
-            if session is not None:
-                await session.close()
-        # A session closes the resolver that it made itself, no other.
-        resolver, self._resolver = self._resolver, None
-        if resolver is not None:
-            await resolver.close()
+        # A cancellation must not leave one of them open.
+        with anyio.CancelScope(shield=True):
+            for session in sessions:
+                if session is not None:
+                    await session.close()
+            # A session closes the resolver that it made itself, no other.
+            resolver, self._resolver = self._resolver, None
+            if resolver is not None:
+                await resolver.close()
 
     async def send(self, request: Request, headers: Mapping[str, str]) -> Reply:
         """Send an API request with its final headers, once, and return the whole reply.
@@ -84,6 +95,7 @@ class Transport:
         Raises:
             TagferryError: No whole reply of a sane size came.
         """
+        self._check_open()
         session = self._given or self._api_session()
         failure: TagferryError
         try:
@@ -116,6 +128,16 @@ class Transport:
         Raises:
             TagferryError: The transfer could not begin; reading the body raises it where it broke off.
         """
+        self._check_open()
+        self.streams += 1
+        try:
+            async with self._stream(url, headers) as (head, body):
+                yield head, body
+        finally:
+            self.streams -= 1
+
+    @asynccontextmanager
+    async def _stream(self, url: URL, headers: Mapping[str, str]) -> AsyncGenerator[tuple[Head, Body]]:
         response = await self._open(url, headers)
         try:
             async with aclosing(self._chunks(response)) as chunks:
@@ -134,6 +156,8 @@ class Transport:
                     headers=headers,
                     skip_auto_headers=("User-Agent", "Accept"),
                     allow_redirects=False,
+                    # Many at once share the memory, and none hands over more than the loop takes easily.
+                    read_bufsize=max(_LEAST_READ_BUFFER, _READ_BUFFER // self.streams),
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeout),
                     ssl=self._ssl,
                     proxy=self._proxy,
@@ -167,6 +191,12 @@ class Transport:
                 raise ProtocolError(msg, service=self._service)
         return bytes(body)
 
+    def _check_open(self) -> None:
+        # Nobody would close what is opened now by a task that outlived its client.
+        if self._closed:
+            hint = "keep it open until all that was begun has ended"
+            raise ConfigError("the client is not open", service=self._service, hint=hint)
+
     def _api_session(self) -> aiohttp.ClientSession:
         if self._api is None:
             self._api = aiohttp.ClientSession(
@@ -186,7 +216,6 @@ class Transport:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
                 auto_decompress=False,
-                read_bufsize=_READ_BUFFER,
             )
         return self._files
 
