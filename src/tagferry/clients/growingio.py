@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
-import anyio
 
 from tagferry.errors import ConfigError
 from tagferry.events import Emit, listen
@@ -34,8 +33,6 @@ from tagferry.wire.retry import RetryBudget, RetryPolicy
 from tagferry.wire.transport import Transport
 
 __all__ = ["GrowingIO"]
-
-_WRITERS = 4
 
 
 class GrowingIO:
@@ -119,7 +116,6 @@ class GrowingIO:
             schedule=PollSchedule(),
             backoff=make_backoff(budget=RetryBudget()),
             stall_timeout=stall_timeout,
-            writers=anyio.CapacityLimiter(_WRITERS),
             emit=emit,
             writer=f"{random.getrandbits(64):016x}",
         )

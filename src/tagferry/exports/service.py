@@ -16,6 +16,9 @@ from tagferry.wire.transport import Transport
 
 __all__ = ["AskJob", "ExportService"]
 
+_WRITERS = 4
+"""With more threads that hash, the event loop does not get the CPU in time."""
+
 AskJob = Callable[[Request, str, bool], Awaitable[JobReport]]
 """Asks for the state of a job once: its request, its name for messages, whether it is urgent."""
 
@@ -33,8 +36,8 @@ class ExportService(msgspec.Struct, frozen=True, kw_only=True):
     """For transfers; API calls have their own."""
     stall_timeout: float
     """Seconds in which a transfer must bring some bytes."""
-    writers: anyio.CapacityLimiter
-    """Bounds how many blocks are hashed and written at once: more threads keep the event loop from the CPU."""
     emit: Emit
     writer: str
     """A random id of this client, for the records beside unfinished files."""
+    writers: anyio.CapacityLimiter = msgspec.field(default_factory=lambda: anyio.CapacityLimiter(_WRITERS))
+    """Bounds how many blocks are hashed and written at once."""

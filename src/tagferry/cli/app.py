@@ -1,0 +1,136 @@
+"""The command line as a whole: its verbs, its errors, its exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Sequence
+from typing import Any, cast
+
+from cyclopts import App, CycloptsError, Group, UnknownOptionError
+
+from tagferry import __version__
+from tagferry.cli.kinds import KINDS, VERB_HELP, VERBS, Entry
+from tagferry.cli.logs import Redactor
+from tagferry.cli.options import Invocation
+from tagferry.cli.report import dump, exit_code, failure_document
+from tagferry.cli.screen import Screen, set_up_streams
+from tagferry.errors import TagferryError
+from tagferry.settings import FILE_NAME, SETTINGS
+
+__all__ = ["build", "run"]
+
+_SECRETS = {one.key.replace("_", "-"): one.env for one in SETTINGS if one.secret}
+_ABOUT = "Ferry user tags and segments out of GrowingIO onto your disk."
+
+
+def build() -> App:
+    """Return the command line with all verbs and kinds."""
+    app = App(
+        name="tagferry",
+        help=_ABOUT,
+        version=__version__,
+        help_format="plaintext",
+        help_prologue=_examples(("tagferry demo", "tagferry export growingio-tag nxog09md 5rREn4PL")),
+        group_arguments=Group("Arguments", sort_key=0),
+        group_parameters=Group("Options", sort_key=1),
+        result_action="return_value",
+    )
+    for verb, kinds in KINDS.items():
+        about, examples = VERB_HELP[verb]
+        sub = App(name=verb, help=about, help_prologue=_examples(examples))
+        for kind in kinds:
+            _add(sub, kind)
+        app.command(sub)
+    for entry in VERBS:
+        _add(app, entry)
+    app.register_install_completion_command(help="Install completion for your shell.")  # pyright: ignore[reportUnknownMemberType]  # its keywords have no type
+    return app
+
+
+def _add(app: App, entry: Entry) -> None:
+    app.command(entry.function, name=entry.name, help=entry.help, help_prologue=_examples(entry.examples))
+
+
+def _examples(lines: Sequence[str]) -> str:
+    return "Examples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command, and return its exit code; every failure becomes a message and a code."""
+    set_up_streams()
+    screen = Screen(Redactor())
+    try:
+        return _call(Invocation(tuple(argv), screen.redactor))
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # noqa: BLE001  # whatever it is, the user gets a message and a code
+        code, document = _explain(error, argv, screen)
+        if _wants_json(argv):
+            # Standard output itself may be what failed.
+            with contextlib.suppress(TagferryError):
+                screen.give([dump(document)])
+        return code
+
+
+def _call(invocation: Invocation) -> int:
+    argv = invocation.argv
+    command, bound, ignored = build().parse_args(list(argv), exit_on_error=False, print_error=False)
+    if "invocation" in ignored:
+        bound.arguments["invocation"] = invocation
+    result = command(*bound.args, **bound.kwargs)
+    if isinstance(result, int):
+        return result
+    # A verb without its kind shows help too, but a script must not take that for success.
+    asked = not argv or any(word.startswith("-") for word in argv)
+    return 0 if asked else 2
+
+
+def _explain(error: Exception, argv: Sequence[str], screen: Screen) -> tuple[int, dict[str, Any]]:
+    """Say what went wrong; return the exit code and the JSON document."""
+    if isinstance(error, TagferryError):
+        screen.fail_with(error)
+        document = failure_document(type(error).__name__, error.message, error.hint, error.code)
+        return exit_code(error), document
+    if isinstance(error, CycloptsError):
+        error.verbose = False
+        code, type_, message, hint = 2, "UsageError", _message(error), _hint(error)
+    else:
+        code, type_, message = 1, "UnexpectedError", f"unexpected error: {_leaf(error)}"
+        hint = "please report it, with what --log-level DEBUG prints"
+        if any(word.lower().endswith("debug") for word in argv):
+            # Without the values of variables, which may be secrets.
+            screen.say("".join(traceback.format_exception(error)))
+    screen.fail(message, hint)
+    return code, failure_document(type_, message, hint)
+
+
+def _message(error: CycloptsError) -> str:
+    text = str(error)
+    if isinstance(error, UnknownOptionError):
+        # What stands behind an option that does not exist may be a secret.
+        word = error.token.keyword or error.token.value
+        return text.replace(word, word.partition("=")[0])
+    return text
+
+
+def _hint(error: CycloptsError) -> str:
+    if isinstance(error, UnknownOptionError):
+        name = (error.token.keyword or error.token.value).partition("=")[0]
+        if name.lstrip("-") in _SECRETS:
+            return (
+                f"a secret is never an option: set {_SECRETS[name.lstrip('-')]}, or write it to {FILE_NAME}"
+            )
+    return " ".join(["run tagferry", *filter(None, error.command_chain or ()), "--help"])
+
+
+def _leaf(error: BaseException) -> str:
+    """Return the kind of the first error of a group; its text may hold a secret."""
+    if isinstance(error, BaseExceptionGroup):
+        return _leaf(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
+    return type(error).__name__
+
+
+def _wants_json(argv: Sequence[str]) -> bool:
+    words = list(argv)
+    return "--json" in (words[: words.index("--")] if "--" in words else words)

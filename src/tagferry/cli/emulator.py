@@ -1,0 +1,163 @@
+"""``tagferry emulator``: a local stand-in for the services, until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from tagferry.cli.logs import Redactor
+from tagferry.cli.options import number, read_path, read_text, whole
+from tagferry.cli.screen import Screen
+from tagferry.cli.stop import run_async, stop_on_signals
+from tagferry.emulator import Emulator, Settings
+from tagferry.errors import ConfigError
+
+__all__ = ["emulator"]
+
+
+Port = Annotated[int, Parameter(converter=whole(0, 65535, 8080), metavar="N")]
+Amount = Annotated[float, Parameter(converter=number(0, "0.5"), metavar="N")]
+Counts = Annotated[tuple[str, ...], Parameter(metavar="ID=N", negative="", show_default=False)]
+
+
+def emulator(
+    *,
+    host: Annotated[
+        str, Parameter(converter=read_text, metavar="ADDRESS", help="A loopback address.")
+    ] = "127.0.0.1",
+    port: Annotated[Port, Parameter(help="The port of the API; 0 takes a free one.")] = 0,
+    download_port: Annotated[Port, Parameter(help="The port of the download host; 0 takes a free one.")] = 0,
+    token: Annotated[
+        str,
+        Parameter(converter=read_text, metavar="TEXT", help="The token it accepts; made up, so no secret."),
+    ] = "emulator-token",  # noqa: S107  # it opens nothing but this emulator
+    time_scale: Annotated[Amount, Parameter(help="Real seconds in one second of the service.")] = 1.0,
+    job_seconds: Annotated[Amount, Parameter(help="Seconds of the service that an export takes.")] = 30.0,
+    rows: Annotated[
+        int, Parameter(converter=whole(0, 10**9, 1000), metavar="N", help="Rows of each audience.")
+    ] = 1000,
+    rows_of: Annotated[Counts, Parameter(help="Rows of one export; may be repeated.")] = (),
+    parts_of: Annotated[Counts, Parameter(help="Links of one export; may be repeated.")] = (),
+    rate: Annotated[
+        int,
+        Parameter(converter=whole(1, 10**6, 2), metavar="N", help="Requests a second of each exporter kind."),
+    ] = 2,
+    fault: Annotated[
+        tuple[str, ...],
+        Parameter(
+            metavar="OPERATION=FAULT",
+            negative="",
+            show_default=False,
+            help="What is to go wrong, once or as often as it says; may be repeated.",
+        ),
+    ] = (),
+    ready_file: Annotated[
+        Path | None,
+        Parameter(converter=read_path, metavar="PATH", help="Write the ready line to this file, too."),
+    ] = None,
+    until_eof: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Stop when standard input ends, too.")
+    ] = False,
+) -> int:
+    """Run the emulator; Ctrl-C ends it with exit code 130, SIGTERM with 0."""
+    try:
+        settings = Settings(
+            host=host,
+            port=port,
+            download_port=download_port,
+            token=token,
+            time_scale=time_scale,
+            job_seconds=job_seconds,
+            rows=rows,
+            rows_by_export=_read_counts(rows_of),
+            parts_by_export=_read_counts(parts_of),
+            quota_per_second=rate,
+        )
+        service = Emulator(settings)
+        _order(service, fault)
+    except ValueError as error:
+        raise ConfigError(str(error), hint="run tagferry emulator --help") from None
+    return run_async(lambda: _serve(service, ready_file, until_eof=until_eof))
+
+
+def _read_counts(words: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        if not (name and text.isascii() and text.isdigit() and 1 <= len(text) <= 9 and int(text)):
+            raise ValueError(f"{word!r} is not ID=N with a number of at least 1, like 5rREn4PL=3")
+        counts[name] = int(text)
+    return counts
+
+
+def _order(service: Emulator, faults: Iterable[str]) -> None:
+    for order in faults:
+        operation, sign, fault = order.partition("=")
+        if not sign:
+            raise ValueError(f"fault {order!r} is not OPERATION=FAULT, like growingio-saas.poll=status=503")
+        service.faults.add(operation, fault)
+
+
+async def _serve(service: Emulator, ready_file: Path | None, *, until_eof: bool) -> int:
+    with stop_on_signals() as stop:
+        try:
+            await service.__aenter__()
+        except OSError as error:
+            hint = "choose another --host or --port; port 0 takes a free one"
+            raise ConfigError(f"the emulator cannot listen: {error.strerror}", hint=hint) from None
+        try:
+            _announce(service, ready_file)
+            await (_end_of_input() if until_eof else asyncio.get_running_loop().create_future())
+        finally:
+            await service.__aexit__(None, None, None)
+    return 130 if stop.signal is signal.SIGINT else 0
+
+
+def _announce(service: Emulator, ready_file: Path | None) -> None:
+    facts = {
+        "base_url": service.base_url,
+        "download_url": service.download_url,
+        "token": service.token,
+        "admin": f"{service.base_url}/_emulator",
+    }
+    line = json.dumps(facts)
+    if ready_file is not None:
+        _write_whole(ready_file, line + "\n")
+    Screen(Redactor()).give([line])
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file that others wait for: it appears with all that is in it."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write {path}: {error.strerror}", hint="choose another --ready-file"
+        ) from None
+
+
+async def _end_of_input() -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+
+    def read() -> None:
+        # Raw: a buffered stream has a lock, which a thread must not hold when the interpreter ends.
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(ended.set)
+
+    threading.Thread(target=read, name="tagferry-stdin", daemon=True).start()
+    await ended.wait()

@@ -1,0 +1,219 @@
+"""The options that verbs share, each declared once, and how their texts become values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter, Token
+
+from tagferry.cli.logs import Redactor
+from tagferry.errors import ConfigError
+from tagferry.exports.delivery import DEADLINE, IfExists
+
+__all__ = [
+    "Count",
+    "ExportOptions",
+    "Invocation",
+    "LogLevel",
+    "ProgressMode",
+    "Seconds",
+    "SettingsOptions",
+    "ViewOptions",
+]
+
+ProgressMode = Literal["auto", "on", "off", "log"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+Converter = Callable[[Any, Sequence[Token]], Any]
+
+TRANSFER = Group("Transfer", sort_key=2)
+OUTPUT = Group("Output", sort_key=3)
+SETTINGS = Group("Settings", sort_key=4)
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """How the command was called, and what it must not print."""
+
+    argv: tuple[str, ...]
+    redactor: Redactor
+
+
+def whole(least: int, most: int, example: int) -> Converter:
+    """Return a converter of whole numbers within bounds."""
+
+    def convert(_: object, tokens: Sequence[Token]) -> int:
+        text = tokens[0].value
+        # Short enough for int(), which is slow on long digits.
+        if text.isascii() and text.isdigit() and len(text) <= 12 and least <= int(text) <= most:
+            return int(text)
+        raise ValueError(f"{text!r} is no whole number from {least} to {most}; write {example}, for example")
+
+    return convert
+
+
+def number(least: float, example: str) -> Converter:
+    """Return a converter of finite numbers that are not below a bound."""
+
+    def convert(_: object, tokens: Sequence[Token]) -> float:
+        text = tokens[0].value
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if math.isfinite(value) and value >= least:
+            return value
+        raise ValueError(f"{text!r} is no number of {least:g} or more; write {example}, for example")
+
+    return convert
+
+
+def read_seconds(_: object, tokens: Sequence[Token]) -> float:
+    """Read a duration: seconds, or a number with the unit s, m or h."""
+    text = tokens[0].value
+    try:
+        value = float(text[:-1]) * _UNITS[text[-1]] if text[-1:] in _UNITS else float(text)
+    except ValueError:
+        value = math.nan
+    if math.isfinite(value) and value > 0:
+        return value
+    raise ValueError(f"{text!r} is no duration above 0; write 90, 90s, 30m or 2h, for example")
+
+
+def read_deadline(type_: object, tokens: Sequence[Token]) -> float | None:
+    """Read a duration, or the word ``none``."""
+    return None if tokens[0].value == "none" else read_seconds(type_, tokens)
+
+
+def read_level(_: object, tokens: Sequence[Token]) -> str:
+    """Read a log level in any case."""
+    levels = ("debug", "info", "warning", "error")
+    text = tokens[0].value
+    if text.lower() in levels:
+        return text.lower()
+    raise ValueError(f"{text!r} is no log level; choose from {', '.join(levels)}")
+
+
+def read_text(_: object, tokens: Sequence[Token]) -> str:
+    """Read a text that is not empty."""
+    if tokens[0].value.strip():
+        return tokens[0].value
+    raise ValueError("the value is empty; leave the option out, or write a value behind it")
+
+
+def read_path(_: object, tokens: Sequence[Token]) -> Path:
+    """Read a path that is not empty; ``~`` is the home directory, as the shell has it."""
+    return Path(read_text(_, tokens)).expanduser()
+
+
+def _show_duration(seconds: float) -> str:
+    return f"{seconds / 3600:g}h" if seconds % 3600 == 0 else f"{seconds:g}"
+
+
+Count = Annotated[int, Parameter(converter=whole(1, 10_000, 8), metavar="N")]
+Seconds = Annotated[float, Parameter(converter=read_seconds, metavar="S", show_default=_show_duration)]
+
+
+def _flag(help_: str, *names: str, group: Group = OUTPUT) -> Parameter:
+    return Parameter(name=names or None, help=help_, group=group, negative="", show_default=False)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ViewOptions:
+    """What is printed, and how."""
+
+    json: Annotated[bool, _flag("Print one JSON document to standard output.")] = False
+    quiet: Annotated[bool, _flag("Print only the paths of saved files.", "--quiet", "-q")] = False
+    progress: Annotated[
+        ProgressMode,
+        Parameter(
+            group=OUTPUT, help="A live view, lines, or nothing; auto is a view on a terminal, else lines."
+        ),
+    ] = "auto"
+    log_level: Annotated[
+        LogLevel,
+        Parameter(converter=read_level, group=OUTPUT, help="What the log on standard error tells."),
+    ] = "error"
+
+    def check(self) -> None:
+        """Refuse options that exclude each other.
+
+        Raises:
+            ConfigError: Both --json and --quiet are there.
+        """
+        if self.json and self.quiet:
+            raise ConfigError("--json and --quiet exclude each other", hint="leave one of them out")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class SettingsOptions:
+    """Where settings come from."""
+
+    config: Annotated[
+        str | None,
+        Parameter(
+            converter=read_text,
+            metavar="FILE",
+            group=SETTINGS,
+            help="The config file. By default tagferry.toml here, else in your config directory.",
+        ),
+    ] = None
+    profile: Annotated[
+        str | None,
+        Parameter(
+            converter=read_text, metavar="NAME", group=SETTINGS, help="The profile of the config file."
+        ),
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(ViewOptions, SettingsOptions):
+    """The options of every export."""
+
+    output: Annotated[
+        Path, Parameter(converter=read_path, metavar="DIR", group=TRANSFER, help="Where the files go.")
+    ] = Path()
+    if_exists: Annotated[
+        IfExists, Parameter(group=TRANSFER, help="What to do about a finished file that is there.")
+    ] = "error"
+    no_resume: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            group=TRANSFER,
+            help="Begin unfinished files anew.",
+            show_default=False,
+        ),
+    ] = False
+    concurrency: Annotated[Count, Parameter(group=TRANSFER, help="Downloads at once.")] = 8
+    retries: Annotated[
+        int,
+        Parameter(
+            converter=whole(0, 1000, 8),
+            metavar="N",
+            group=TRANSFER,
+            help="New tries in a row after a failure.",
+        ),
+    ] = 8
+    timeout: Annotated[Seconds, Parameter(group=TRANSFER, help="Seconds for one API request.")] = 30.0
+    stall_timeout: Annotated[
+        Seconds, Parameter(group=TRANSFER, help="Seconds in which a transfer must bring some bytes.")
+    ] = 30.0
+    deadline: Annotated[
+        float | None,
+        Parameter(
+            converter=read_deadline,
+            metavar="S",
+            show_default=_show_duration,
+            group=TRANSFER,
+            help="Seconds for each export in all, or 30m, 2h, none.",
+        ),
+    ] = DEADLINE

@@ -1,0 +1,194 @@
+"""Shows a run on standard error while it goes on: a live view, or lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, Group, JustifyMethod, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tagferry.cli.board import Board, Line
+from tagferry.cli.text import show_bytes, show_seconds
+from tagferry.events import Event, Polled, Progress
+from tagferry.exports.outcome import ExportFailed, Outcome
+
+if TYPE_CHECKING:
+    from tagferry.cli.options import ProgressMode
+    from tagferry.exports.export import Export
+
+__all__ = ["LineView", "LiveView", "View", "open_view"]
+
+SUMMARY_SECONDS = 30.0
+"""The least time between two summary lines."""
+_NEWS_SECONDS = 10.0
+MANY = 20
+"""With more exports than this, lines tell the trouble only."""
+_STYLES = {"done": "green", "failed": "red", "downloading": "cyan", "empty": "green", "skipped": "green"}
+_BAR = 12
+_SIZE = 15
+_JUSTIFY: tuple[JustifyMethod, ...] = ("left", "left", "right", "left")
+
+
+class View:
+    """Gathers what happens and shows nothing."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.board = Board()
+        self.clock = clock
+        self.started = clock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Show nothing more."""
+
+    def expect(self, exports: Iterable[Export]) -> None:
+        """Begin with these exports."""
+        self.board.expect(exports)
+
+    def take(self, event: Event) -> None:
+        """Note an event."""
+        if news := self.board.take(event, self.clock()):
+            self.tell(news, trouble=not isinstance(event, (Polled, Progress)))
+
+    def settle(self, outcome: Outcome) -> None:
+        """Note how an export ended."""
+        self.tell(self.board.settle(outcome), trouble=isinstance(outcome, ExportFailed))
+
+    def tell(self, news: str, *, trouble: bool) -> None:
+        """Show one piece of news."""
+
+    def sum_up(self) -> str:
+        """Return the state of the whole run in one line."""
+        now = self.clock()
+        board = self.board
+        counts = ", ".join(f"{count} {state}" for state, count in board.tally().items())
+        facts = [counts, show_bytes(board.bytes)] if board.bytes else [counts]
+        if rate := board.rate(now):
+            facts.append(f"{show_bytes(rate)}/s")
+        if board.open_lines() and (eta := board.eta(now)) is not None:
+            facts.append(f"about {show_seconds(eta)} left")
+        return " · ".join([*facts, f"{show_seconds(now - self.started)} so far"])
+
+
+class LineView(View):
+    """Writes a line for each change, and now and then one that sums up."""
+
+    def __init__(
+        self, write: Callable[[str], object], *, every: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(clock)
+        self._write = write
+        self._every = every
+        self._last = self.started
+
+    def take(self, event: Event) -> None:
+        """Note an event."""
+        super().take(event)
+        if self.clock() - self._last >= self._every:
+            self._last = self.clock()
+            self._write(self.sum_up())
+
+    def tell(self, news: str, *, trouble: bool) -> None:
+        """Write a line."""
+        if trouble or len(self.board.lines) <= MANY:
+            self._write(news)
+
+
+class LiveView(View):
+    """Draws a table that renews itself; a thread draws, so a slow terminal slows no download."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock)
+        self._console = console
+        self._live = Live(
+            get_renderable=self.draw,
+            console=console,
+            refresh_per_second=8,
+            transient=True,
+            redirect_stdout=False,
+        )
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wipe the view."""
+        self._live.__exit__(kind, error, trace)
+
+    def draw(self) -> RenderableType:
+        """Return the view as it is to be drawn now."""
+        lines = list(self.board.lines.values())
+        room = max(2, self._console.size.height - 5)
+        shown = lines if len(lines) <= room else self.board.ranked()[: room - 1]
+        table = Table.grid(padding=(0, 1, 0, 0))
+        for width, justify in zip(self._widths(lines), _JUSTIFY, strict=True):
+            table.add_column(no_wrap=True, overflow="ellipsis", width=width, justify=justify)
+        for line in shown:
+            table.add_row(*_cells(line, self.clock()))
+        hidden = len(lines) - len(shown)
+        more = [Text(f"… and {hidden} more")] if hidden else []
+        if (news := self.board.news) and self.clock() - news[0] < _NEWS_SECONDS:
+            more.append(Text(news[1], style="yellow", no_wrap=True, overflow="ellipsis"))
+        return Group(table, *more, Text(self.sum_up(), style="bold", no_wrap=True, overflow="ellipsis"))
+
+    def _widths(self, lines: list[Line]) -> tuple[int, ...]:
+        room = self._console.size.width
+        name = min(max((len(line.name) for line in lines), default=0), max(12, room // 3 + 1))
+        # What is left is for notes; rich would take room from all columns alike.
+        return name, _BAR, _SIZE, max(1, room - name - _BAR - _SIZE - 4)
+
+
+def _cells(line: Line, now: float) -> tuple[RenderableType, ...]:
+    name = Text(line.name)
+    middle: RenderableType = Text(line.state, style=_STYLES.get(line.state, ""))
+    if line.state == "downloading" and line.expected:
+        middle = ProgressBar(total=line.expected, completed=min(line.bytes, line.expected), width=_BAR)
+    return name, middle, Text(_sizes(line)), _note(line, now)
+
+
+def _note(line: Line, now: float) -> Text:
+    if line.state == "failed":
+        return Text(line.note, style="red")
+    trouble = ", ".join(dict.fromkeys(line.troubles))
+    if line.state == "polling" and not trouble and line.due is not None:
+        return Text(f"asked {line.polls}×, next in {max(0.0, line.due - now):.0f} s", style="dim")
+    if line.state == "downloading" and line.parts > 1 and not trouble:
+        return Text(f"part {line.part} of {line.parts}", style="dim")
+    return Text(trouble, style="yellow")
+
+
+def _sizes(line: Line) -> str:
+    if not line.received:
+        return ""
+    percent = f"{min(99, 100 * line.bytes / line.expected):.0f}% " if line.expected else ""
+    return ("" if line.settled else percent) + show_bytes(line.bytes)
+
+
+def open_view(mode: ProgressMode, *, quiet: bool, console: Console) -> View:
+    """Return the view that suits the wish, and the place that standard error goes to."""
+    if mode == "off" or (quiet and mode == "auto"):
+        return View()
+    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    if mode == "on" or (mode == "auto" and terminal):
+        return LiveView(console)
+
+    def write(news: str) -> None:
+        stamp = time.strftime("%H:%M:%S")
+        console.out(f"{stamp} {news}", highlight=False)
+
+    return LineView(write, every=SUMMARY_SECONDS)

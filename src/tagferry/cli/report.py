@@ -1,0 +1,199 @@
+"""How a run ended: the exit code, the JSON document, and the words for people."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tagferry.cli.stop import EXIT_CODES
+from tagferry.errors import (
+    AuthError,
+    ConfigError,
+    DeadlineError,
+    DiskError,
+    IntegrityError,
+    JobFailedError,
+    LinkExpiredError,
+    ProtocolError,
+    RecordError,
+    RefusedError,
+    SubmitUnknownError,
+    TagferryError,
+    ThrottledError,
+    UnavailableError,
+)
+from tagferry.exports.outcome import ExportDone, Outcome
+
+if TYPE_CHECKING:
+    from tagferry.exports.export import Export
+
+__all__ = ["Report", "describe_error", "dump", "exit_code", "failure_document"]
+
+PARTIAL = 3
+_CODES: dict[type[TagferryError], int] = {
+    ConfigError: 2,
+    AuthError: 4,
+    ThrottledError: 5,
+    UnavailableError: 5,
+    SubmitUnknownError: 5,
+    LinkExpiredError: 5,
+    DeadlineError: 6,
+    RefusedError: 7,
+    JobFailedError: 7,
+    ProtocolError: 7,
+    IntegrityError: 8,
+    RecordError: 8,
+    DiskError: 9,
+}
+_FIRST = (4, 8, 9, 7, 6, 5, 2, 1)
+"""Which code stands for a run in which nothing succeeded."""
+_AGAIN = {5, 6, 8, 9}
+"""Codes of failures after which the same command goes on."""
+
+
+def exit_code(error: TagferryError) -> int:
+    """Return the exit code that stands for an error."""
+    if isinstance(error, ProtocolError) and error.retryable:
+        # Somebody answers in the service's place, for a while.
+        return 5
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), 1)
+
+
+@dataclass
+class Report:
+    """The exports of a run and how they ended."""
+
+    exports: Sequence[Export]
+    outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict[tuple[str, str], Outcome])
+    """How exports ended, by kind and id."""
+    stopped: signal.Signals | None = None
+
+    def settle(self, outcome: Outcome) -> None:
+        """Note how an export ended."""
+        self.outcomes[outcome.export.kind, outcome.export.id] = outcome
+
+    def note_stop(self, number: signal.Signals | None) -> None:
+        """Note that a signal came; one that came when all was settled changes nothing."""
+        self.stopped = number if len(self.outcomes) < len(self.exports) else None
+
+    def of(self, export: Export) -> Outcome | None:
+        """Return how an export ended; None while it has not."""
+        return self.outcomes.get((export.kind, export.id))
+
+    @property
+    def done(self) -> list[ExportDone]:
+        """The exports that succeeded, in the order in which they were asked for."""
+        return [one for export in self.exports if isinstance(one := self.of(export), ExportDone)]
+
+    @property
+    def failed(self) -> list[tuple[Export, TagferryError | None]]:
+        """The exports that did not succeed, and why; None for one that was stopped."""
+        ends = [(export, self.of(export)) for export in self.exports]
+        return [
+            (export, None if end is None else end.error)
+            for export, end in ends
+            if not isinstance(end, ExportDone)
+        ]
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the run."""
+        if self.stopped is not None:
+            return EXIT_CODES[self.stopped]
+        if not self.failed:
+            return 0
+        if self.done:
+            return PARTIAL
+        codes = {exit_code(error) for _, error in self.failed if error is not None}
+        return next((code for code in _FIRST if code in codes), 1)
+
+    @property
+    def outcome(self) -> str:
+        """The outcome in one word of the JSON document."""
+        if not self.failed:
+            return "complete"
+        return "partial" if self.done else "failed"
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the same command, run again, may bring what is missing."""
+        codes = {exit_code(error) for _, error in self.failed if error is not None}
+        return self.stopped is not None or bool(codes & _AGAIN)
+
+    def command(self, argv: Sequence[str]) -> str:
+        """Return the command that goes on where this run ended."""
+        words = [word for word in argv if word != "--no-resume"]
+        if self.done and not any(word.startswith("--if-exists") for word in words):
+            # What is done already would be in the way.
+            words = _add_option(words, "--if-exists", "skip")
+        return shlex.join(["tagferry", *words])
+
+    def document(self, argv: Sequence[str]) -> dict[str, Any]:
+        """Return the JSON document."""
+        stop = self._describe_stop(argv)
+        exports = [_describe(export, self.of(export), stop) for export in self.exports]
+        return {"v": 1, "outcome": self.outcome, "exports": exports, "error": stop}
+
+    def _describe_stop(self, argv: Sequence[str]) -> dict[str, Any] | None:
+        if self.stopped is None:
+            return None
+        name = self.stopped.name
+        return {
+            "type": "Stopped",
+            "code": name,
+            "message": f"stopped by {name}",
+            "hint": f"to go on, run: {self.command(argv)}",
+        }
+
+
+def _add_option(words: list[str], name: str, value: str) -> list[str]:
+    place = words.index("--") if "--" in words else len(words)
+    return [*words[:place], name, value, *words[place:]]
+
+
+def _describe(export: Export, outcome: Outcome | None, stop: dict[str, Any] | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "kind": export.kind,
+        "id": export.id,
+        "state": "failed",
+        "files": [],
+        "error": stop,
+    }
+    if isinstance(outcome, ExportDone):
+        files = [{"path": str(f.path), "size": f.size, "sha256": f.sha256} for f in outcome.files]
+        facts.update(state=outcome.state, files=files, error=None)
+    elif outcome is not None:
+        facts["error"] = describe_error(outcome.error)
+    return facts
+
+
+def describe_error(error: TagferryError) -> dict[str, Any]:
+    """Return an error as the JSON document has it."""
+    return {"type": type(error).__name__, "code": error.code, "message": error.message, "hint": error.hint}
+
+
+def failure_document(
+    type_: str, message: str, hint: str | None, code: int | str | None = None
+) -> dict[str, Any]:
+    """Return the JSON document of a run that did not begin, or broke."""
+    error = {"type": type_, "code": code, "message": message, "hint": hint}
+    return {"v": 1, "outcome": "failed", "exports": [], "error": error}
+
+
+def dump(document: dict[str, Any]) -> str:
+    """Return a document as one line of JSON."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    # A path that is no UTF-8 has surrogates, which only an escape can carry.
+    return text if _is_text(text) else json.dumps(document, separators=(",", ":"))
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
