@@ -143,7 +143,7 @@ def _tell(
     elif options.quiet:
         screen.give(str(file.path) for one in report.done for file in one.files)
     else:
-        screen.give(_table(rows))
+        screen.give(_table(rows) if rows else ())
         for line in _conclude(report, view, kept, equal=equal):
             screen.say(line)
     for export, error in report.failed:

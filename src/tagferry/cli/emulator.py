@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -30,28 +31,31 @@ Amount = Annotated[float, Parameter(converter=number(0, "0.5"), metavar="N")]
 Counts = Annotated[tuple[str, ...], Parameter(metavar="ID=N", negative="", show_default=False)]
 
 
-def emulator(
-    *,
-    host: Annotated[
-        str, Parameter(converter=read_text, metavar="ADDRESS", help="A loopback address.")
-    ] = "127.0.0.1",
-    port: Annotated[Port, Parameter(help="The port of the API; 0 takes a free one.")] = 0,
-    download_port: Annotated[Port, Parameter(help="The port of the download host; 0 takes a free one.")] = 0,
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class EmulatorOptions:
+    """How the emulator behaves."""
+
+    host: Annotated[str, Parameter(converter=read_text, metavar="ADDRESS", help="A loopback address.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[Port, Parameter(help="The port of the API; 0 takes a free one.")] = 0
+    download_port: Annotated[Port, Parameter(help="The port of the download host; 0 takes a free one.")] = 0
     token: Annotated[
         str,
         Parameter(converter=read_text, metavar="TEXT", help="The token it accepts; made up, so no secret."),
-    ] = "emulator-token",  # noqa: S107  # it opens nothing but this emulator
-    time_scale: Annotated[Amount, Parameter(help="Real seconds in one second of the service.")] = 1.0,
-    job_seconds: Annotated[Amount, Parameter(help="Seconds of the service that an export takes.")] = 30.0,
+    ] = "emulator-token"  # noqa: S105  # it opens nothing but this emulator
+    time_scale: Annotated[Amount, Parameter(help="Real seconds in one second of the service.")] = 1.0
+    job_seconds: Annotated[Amount, Parameter(help="Seconds of the service that an export takes.")] = 30.0
     rows: Annotated[
         int, Parameter(converter=whole(0, 10**9, 1000), metavar="N", help="Rows of each audience.")
-    ] = 1000,
-    rows_of: Annotated[Counts, Parameter(help="Rows of one export; may be repeated.")] = (),
-    parts_of: Annotated[Counts, Parameter(help="Links of one export; may be repeated.")] = (),
+    ] = 1000
+    rows_of: Annotated[Counts, Parameter(help="Rows of one export; may be repeated.")] = ()
+    parts_of: Annotated[Counts, Parameter(help="Links of one export; may be repeated.")] = ()
     rate: Annotated[
         int,
         Parameter(converter=whole(1, 10**6, 2), metavar="N", help="Requests a second of each exporter kind."),
-    ] = 2,
+    ] = 2
     fault: Annotated[
         tuple[str, ...],
         Parameter(
@@ -60,34 +64,47 @@ def emulator(
             show_default=False,
             help="What is to go wrong, once or as often as it says; may be repeated.",
         ),
-    ] = (),
+    ] = ()
     ready_file: Annotated[
         Path | None,
         Parameter(converter=read_path, metavar="PATH", help="Write the ready line to this file, too."),
-    ] = None,
+    ] = None
     until_eof: Annotated[
         bool, Parameter(negative="", show_default=False, help="Stop when standard input ends, too.")
-    ] = False,
-) -> int:
-    """Run the emulator; Ctrl-C ends it with exit code 130, SIGTERM with 0."""
-    try:
-        settings = Settings(
-            host=host,
-            port=port,
-            download_port=download_port,
-            token=token,
-            time_scale=time_scale,
-            job_seconds=job_seconds,
-            rows=rows,
-            rows_by_export=_read_counts(rows_of),
-            parts_by_export=_read_counts(parts_of),
-            quota_per_second=rate,
+    ] = False
+
+    def build(self) -> Emulator:
+        """Return an emulator that is not started.
+
+        Raises:
+            ConfigError: A value that it cannot take.
+        """
+        try:
+            service = Emulator(self._settings())
+            _order(service, self.fault)
+        except ValueError as error:
+            raise ConfigError(str(error), hint="run tagferry emulator --help") from None
+        return service
+
+    def _settings(self) -> Settings:
+        return Settings(
+            host=self.host,
+            port=self.port,
+            download_port=self.download_port,
+            token=self.token,
+            time_scale=self.time_scale,
+            job_seconds=self.job_seconds,
+            rows=self.rows,
+            rows_by_export=_read_counts(self.rows_of),
+            parts_by_export=_read_counts(self.parts_of),
+            quota_per_second=self.rate,
         )
-        service = Emulator(settings)
-        _order(service, fault)
-    except ValueError as error:
-        raise ConfigError(str(error), hint="run tagferry emulator --help") from None
-    return run_async(lambda: _serve(service, ready_file, until_eof=until_eof))
+
+
+def emulator(*, options: EmulatorOptions = EmulatorOptions()) -> int:
+    """Run the emulator; Ctrl-C ends it with exit code 130, SIGTERM with 0."""
+    service = options.build()
+    return run_async(lambda: _serve(service, options.ready_file, until_eof=options.until_eof))
 
 
 def _read_counts(words: Iterable[str]) -> dict[str, int]:

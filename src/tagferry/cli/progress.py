@@ -28,7 +28,7 @@ __all__ = ["LineView", "LiveView", "View", "open_view"]
 
 SUMMARY_SECONDS = 30.0
 """The least time between two summary lines."""
-_NEWS_SECONDS = 10.0
+_NEWS_SECONDS = 4.0
 MANY = 20
 """With more exports than this, lines tell the trouble only."""
 _STYLES = {"done": "green", "failed": "red", "downloading": "cyan", "empty": "green", "skipped": "green"}

@@ -14,7 +14,7 @@ from tagferry.exports.part import PartFile
 from tagferry.exports.record import PartState
 from tagferry.exports.resume import Partial, Plan, Verdict, ask_for_rest, plan_body
 from tagferry.exports.thread import in_thread
-from tagferry.exports.transfer import BLOCK, receive
+from tagferry.exports.transfer import BLOCK, LEAST, receive
 from tagferry.exports.workplace import Workplace
 from tagferry.wire.message import Head
 
@@ -110,7 +110,8 @@ class Download:
             else:
                 self._renewals = 0
                 return True
-            if part.size > before:
+            # A transfer that breaks every few bytes would never end otherwise.
+            if part.size >= before + LEAST:
                 failures, since = 0, backoff.clock.now()
             failures += 1
             note = functools.partial(self._note_broken, number, part, failure)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from tagferry.errors import TagferryError
-from tagferry.events import Polled, UnknownStatus
+from tagferry.events import Polled, Retrying, UnknownStatus
 from tagferry.exports.job import JobReport, JobState, JobWatch
 
 if TYPE_CHECKING:
@@ -100,12 +100,13 @@ class Poller:
             urgent = delay is None or dead is not None
             if admission is not None:
                 await admission.ask(urgent=urgent)
-            report = await self._ask(export, watch, urgent=urgent)
             delay = self._service.schedule.after(delay, self._service.backoff.chance())
+            report = await self._ask(export, watch, urgent=urgent, delay=delay)
             if report is not None:
                 state = watch.judge(report)
-                if state is JobState.FAILED and report.error is not None:
+                if state is JobState.FAILED:
                     self._note(export, state, report, watch, None)
+                    assert report.error is not None
                     raise report.error
                 # A dead link again is no answer yet.
                 if state is not JobState.RUNNING and not (dead and dead in report.links):
@@ -116,13 +117,14 @@ class Poller:
                 admission.done()
             await self._service.backoff.clock.sleep(delay)
 
-    async def _ask(self, export: Export, watch: JobWatch, *, urgent: bool) -> JobReport | None:
+    async def _ask(self, export: Export, watch: JobWatch, *, urgent: bool, delay: float) -> JobReport | None:
         """Ask once; None when there was no answer, but the job is known to exist."""
         try:
             return await self._service.ask_job(export.request, export.name, urgent)
         except TagferryError as error:
             # An outage in the middle says nothing about the job: the deadline bounds it.
             if error.retryable and watch.answered:
+                self._service.emit(Retrying(operation=export.kind, failures=1, delay=delay, error=error))
                 return None
             raise
 

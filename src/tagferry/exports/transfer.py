@@ -12,12 +12,15 @@ from tagferry.errors import UnavailableError
 from tagferry.exports.thread import settle, start
 from tagferry.wire.transport import Body
 
-__all__ = ["BLOCK", "receive"]
+__all__ = ["BLOCK", "LEAST", "receive"]
 
 BLOCK = 2 * 1024 * 1024
 """Bytes gathered for one write; a part may lose this much to a crash. 1 and 4 MiB were measured no faster."""
-_LEAST = 4096
-"""Bytes that have to arrive in the stall time-out; a drip is a stall too."""
+_PAUSE = 1.0
+"""Seconds after which a block is written although it is not full, so that a slow transfer shows and keeps
+what came."""
+LEAST = 4096
+"""Bytes that have to arrive in the stall time-out, and between two breaks; a drip is a stall too."""
 
 
 async def receive(
@@ -48,22 +51,24 @@ async def receive(
     writing: asyncio.Future[None] | None = None
     chunks: list[bytes] = []
     size = seen = 0
+    written = anyio.current_time()
     try:
         with anyio.CancelScope(deadline=anyio.current_time() + stall_timeout) as stall:
             async for chunk in body:
                 chunks.append(chunk)
                 size += len(chunk)
                 seen += len(chunk)
-                if size >= block:
+                now = anyio.current_time()
+                if size >= block or now >= written + _PAUSE:
                     if writing is not None:
-                        stall.deadline = math.inf
+                        # Only the writer's time is given back: a drip must not gain any by its small blocks.
+                        left, stall.deadline = stall.deadline - now, math.inf
                         await settle(writing)
                         wrote()
-                        # Even a peer that falls silent right now has to be noticed.
-                        stall.deadline = anyio.current_time() + stall_timeout
+                        stall.deadline = anyio.current_time() + left
                     writing = start(write, chunks, limiter=writers)
-                    chunks, size = [], 0
-                if seen >= _LEAST:
+                    chunks, size, written = [], 0, now
+                if seen >= LEAST:
                     seen = 0
                     stall.deadline = anyio.current_time() + stall_timeout
     finally:
@@ -73,5 +78,5 @@ async def receive(
         if chunks:
             await settle(start(write, chunks, limiter=writers))
     if stall.cancelled_caught:
-        msg = f"a transfer stalled: less than {_LEAST} bytes in {stall_timeout:g} s"
+        msg = f"a transfer stalled: less than {LEAST} bytes in {stall_timeout:g} s"
         raise UnavailableError(msg, code="stall")

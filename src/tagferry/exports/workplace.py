@@ -49,15 +49,15 @@ class Workplace:
         """
         stem, writer = export.stem, export.backend.writer
         book = RecordFile.acquire(directory / record_name(stem))
-        if not book.holds():
-            # Locks of this file system mean nothing, so the files under the usual names may be in use.
-            if book.load() is None:
-                book.remove()
-            book.close()
-            stem, resume = f"{stem}.{writer}{next(_serial)}", False
-            book = RecordFile.acquire(directory / record_name(stem))
-        place = cls(export, directory, stem, book, Record(request=_digest(export), writer=writer))
         try:
+            if not book.holds():
+                # Locks of this file system mean nothing, so the files under the usual names may be in use.
+                if book.load() is None:
+                    book.remove()
+                book.close()
+                stem, resume = f"{stem}.{writer}{next(_serial)}", False
+                book = RecordFile.acquire(directory / record_name(stem))
+            place = cls(export, directory, stem, book, Record(request=_digest(export), writer=writer))
             place._begin(resume=resume)
         except BaseException:
             book.close()

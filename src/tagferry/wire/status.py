@@ -34,7 +34,7 @@ def refusal(head: Head, message: str, *, service: str, now: float) -> TagferryEr
         return ThrottledError(message, service=service, code=status, retry_after=retry_after)
     if status >= 500 or status in _TRANSIENT:
         return UnavailableError(message, service=service, code=status, retry_after=retry_after)
-    if status in {401, 407}:
+    if status in {401, 403, 407}:
         return AuthError(message, service=service, code=status)
     if status < 400:
         return ProtocolError(message, service=service, code=status, hint="check the base URL")
