@@ -20,7 +20,17 @@ from tests.exports.world import DOWNLOAD, FAST, PROJECT
 IDS = ("kill0001", "kill0002", "kill0003")
 PARTS = {"kill0002": 3}
 ROWS = {"kill0001": 200_000, "kill0002": 150_000, "kill0003": 10}
-CALLS = ("openat", "pwrite64", "writev", "ftruncate", "fsync", "linkat,link", "rename", "unlink,unlinkat", "flock")
+CALLS = (
+    "openat",
+    "pwrite64",
+    "writev",
+    "ftruncate",
+    "fsync",
+    "linkat,link",
+    "rename",
+    "unlink,unlinkat",
+    "flock",
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """A process that exports many tags and says what it cost: BASE_URL TOKEN RATE EXPORTS CONCURRENCY OUT."""
 
 import asyncio
+import itertools
 import json
 import resource
 import sys
@@ -42,7 +43,7 @@ async def main(base_url: str, token: str, rate: str, exports: int, concurrency: 
                 failed += isinstance(outcome, tagferry.ExportFailed)
                 started.append(outcome.export.id)
     watching.cancel()
-    gaps = [b - a for times in polled.values() for a, b in zip(times, times[1:], strict=False)]
+    gaps = [b - a for times in polled.values() for a, b in itertools.pairwise(times)]
     delays.sort()
     place = {tag_id: number for number, tag_id in enumerate(seen_done)}
     print(

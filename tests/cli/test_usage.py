@@ -1,0 +1,153 @@
+import re
+import sys
+
+import pytest
+
+from tests.cli.conftest import CANARY, PROJECT
+
+TAG = ["export", "growingio-tag", PROJECT, "5rREn4PL"]
+SEGMENT = ["export", "growingio-segment", PROJECT, "nP2lpkX9"]
+
+
+@pytest.fixture(autouse=True)
+def token(workdir, monkeypatch):
+    monkeypatch.setenv("TAGFERRY_GROWINGIO_TOKEN", CANARY)
+    monkeypatch.setenv("TAGFERRY_GROWINGIO_BASE_URL", "http://127.0.0.1:9")
+
+
+WRONG = [
+    # the words, then what the message names
+    (["exprt"], ['"exprt"', '"export"', "tagferry --help"]),
+    (["export", "growingio-tga", "a"], ['"growingio-tga"', '"growingio-tag"', "tagferry export --help"]),
+    (["export", "growingio-tag"], ["PROJECT_UID", "tagferry export growingio-tag --help"]),
+    (["export", "growingio-tag", PROJECT], ["TAG_ID", "--help"]),
+    (["export", "growingio-tag", "../x", "5rREn4PL"], ["'../x'", "1 to 64 letters and digits", "nxog09md"]),
+    (["export", "growingio-tag", PROJECT, "a b"], ["'a b'", "address bar"]),
+    ([*TAG, "5rREn4PL"], ["5rREn4PL.csv", "name each export once"]),
+    ([*TAG, "--concurrency", "0"], ["'0'", "from 1 to 10000", "write 8"]),
+    ([*TAG, "--concurrency", "many"], ["'many'", "from 1 to 10000"]),
+    ([*TAG, "--concurrency", "9" * 5000], ["from 1 to 10000"]),
+    ([*TAG, "--retries=-1"], ["'-1'", "from 0 to 1000"]),
+    ([*TAG, "--timeout", "0"], ["'0'", "above 0", "90s"]),
+    ([*TAG, "--timeout", "none"], ["'none'", "above 0"]),
+    ([*TAG, "--stall-timeout", "nan"], ["'nan'", "30m"]),
+    ([*TAG, "--deadline", "5x"], ["'5x'", "2h"]),
+    ([*TAG, "--deadline", "inf"], ["'inf'", "2h"]),
+    ([*TAG, "--if-exists", "overwrite"], ['"overwrite"', '"replace"']),
+    ([*TAG, "--progress", "bar"], ['"bar"', '"log"']),
+    ([*TAG, "--log-level", "LOUD"], ["'LOUD'", "warning"]),
+    ([*TAG, "--expire-minutes", "10081"], ["'10081'", "1 to 10080", "write 60"]),
+    ([*TAG, "--output", ""], ["--output", "empty"]),
+    ([*TAG, "--output", sys.executable], [sys.executable, "another output directory"]),
+    ([*TAG, "--output"], ["--output", "--help"]),
+    ([*TAG, "--json", "--quiet"], ["--json and --quiet", "leave one"]),
+    ([*TAG, "--outptu", "x"], ["--outptu", "--output"]),
+    ([*TAG, "--token", "hunter2"], ["--token", "TAGFERRY_"]),
+    ([*TAG, "--token=hunter2"], ["--token", "TAGFERRY_"]),
+    ([*TAG, "--config", "nix.toml"], ["nix.toml", "No such file", "TAGFERRY_CONFIG"]),
+    ([*TAG, "--profile", "prod"], ["'prod'", "no config file", "[profile.prod.growingio]"]),
+    ([*SEGMENT, "--parameters", "a,,b"], ["'a,,b'", "empty key", "open_id,role"]),
+    ([*SEGMENT, "--parameters", "a&b"], ["'a&b'", "no variable key"]),
+    (["emulator", "--host", "0.0.0.0"], ["0.0.0.0", "loopback"]),
+    (["emulator", "--port", "99999"], ["'99999'", "65535"]),
+    (["emulator", "--fault", "x"], ["'x'", "OPERATION=FAULT"]),
+    (["emulator", "--fault", "growingio-saas.poll=nix"], ["'nix'", "known:"]),
+    (["emulator", "--rows-of", "x"], ["'x'", "ID=N"]),
+    (["emulator", "--time-scale", "x"], ["'x'", "0.5"]),
+    (["demo", "--output", ""], ["--output", "empty"]),
+]
+
+
+@pytest.mark.parametrize(("argv", "parts"), WRONG, ids=[" ".join(argv)[:60] for argv, _ in WRONG])
+def test_wrong_words_are_answered_with_the_next_step(run, argv, parts):
+    ran = run(*argv)
+    assert ran.code == 2
+    assert ran.out == "" or "--json" in argv
+    assert ran.err.startswith("tagferry: error: ")
+    assert "\n  next: " in ran.err
+    for part in parts:
+        assert part in ran.err
+    for bad in ("hunter2", CANARY, "Traceback", "╭"):
+        assert bad not in ran.err
+
+
+@pytest.mark.parametrize("argv", [[*TAG, "--concurrency", "0"], [*TAG, "--output", ""], [*TAG, "--nix"]])
+def test_usage_errors_in_json(run, argv):
+    ran = run(*argv, "--json")
+    assert ran.code == 2
+    assert ran.document["outcome"] == "failed"
+    assert ran.document["exports"] == []
+    assert set(ran.document["error"]) == {"type", "code", "message", "hint"}
+
+
+def test_a_missing_token(run, monkeypatch):
+    monkeypatch.delenv("TAGFERRY_GROWINGIO_TOKEN")
+    ran = run(*TAG, "--json")
+    assert ran.code == 2
+    assert ran.document["error"]["type"] == "ConfigError"
+    assert "TAGFERRY_GROWINGIO_TOKEN" in ran.document["error"]["hint"]
+    assert "[growingio]" in ran.err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["export"],
+        ["export", "growingio-tag"],
+        ["export", "growingio-segment"],
+        ["demo"],
+        ["emulator"],
+    ],
+)
+def test_help_begins_with_examples_and_fits(run, argv):
+    ran = run(*argv, "--help")
+    assert (ran.code, ran.err) == (0, "")
+    head = ran.out.partition("Usage:")[0].splitlines()
+    assert head[0] == "Examples:"
+    assert 2 <= sum(line.startswith("  tagferry ") for line in head) <= 3
+    assert all(len(line) <= 80 for line in ran.out.splitlines())
+    for bad in ("None", "<", "21600", "tencent", "cdp"):
+        assert bad not in ran.out
+
+
+def test_examples_are_commands_that_exist(run):
+    from tagferry.cli.app import build
+    from tagferry.cli.kinds import KINDS, VERBS
+
+    for entry in (*VERBS, *(kind for kinds in KINDS.values() for kind in kinds)):
+        for example in entry.examples:
+            import shlex
+
+            build().parse_args(shlex.split(example)[1:], exit_on_error=False, print_error=False)
+
+
+def test_the_version(run):
+    ran = run("--version")
+    assert ran.code == 0
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", ran.out)
+
+
+def test_help_without_words_is_asked_for_but_not_without_a_kind(run):
+    assert run().code == 0
+    assert run("export").code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("1.5", 1.5), ("30s", 30), ("30m", 1800), ("2h", 7200), ("none", None)]
+)
+def test_durations(text, seconds):
+    from cyclopts import Token
+
+    from tagferry.cli.options import read_deadline
+
+    assert read_deadline(float, [Token(value=text)]) == seconds
+
+
+def test_without_the_extra(run, monkeypatch):
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    ran = run("--version")
+    assert ran.code == 2
+    assert "pip install 'tagferry[cli]'" in ran.err

@@ -1,0 +1,161 @@
+"""Part files and their record, without any network."""
+
+from __future__ import annotations
+
+import errno
+from types import SimpleNamespace
+
+import pytest
+
+from tagferry.errors import DiskError
+from tagferry.exports import part as part_module
+from tagferry.exports import workplace as workplace_module
+from tagferry.exports.part import PartFile
+from tagferry.exports.record import RecordFile
+from tagferry.exports.workplace import Workplace, is_committing
+from tagferry.wire.message import Request
+
+
+def make_export(writer="w", url="https://api/x"):
+    request = Request(operation="k", method="GET", url=url)
+    return SimpleNamespace(
+        stem="k-x", ending=".csv", kind="k", request=request, backend=SimpleNamespace(writer=writer)
+    )
+
+
+@pytest.fixture
+def export():
+    return make_export()
+
+
+def fill(place, *bodies):
+    place.reset(len(bodies))
+    for number, body in enumerate(bodies, 1):
+        part = place.open_part(number)
+        part.append([body])
+        place.close_part(number, part)
+        part.close()
+
+
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_whole_parts_get_their_names_and_nothing_else_is_left(tmp_path, export):
+    place = Workplace.open(export, tmp_path, resume=True)
+    fill(place, b"one", b"two")
+    files = place.commit(replace=False)
+    place.close()
+    assert [file.path.read_bytes() for file in files] == [b"one", b"two"]
+    assert names(tmp_path) == ["k-x-00001.csv", "k-x-00002.csv"]
+
+
+def test_nothing_gets_a_name_when_one_of_the_names_is_taken(tmp_path, export):
+    place = Workplace.open(export, tmp_path, resume=True)
+    fill(place, b"one", b"two")
+    (tmp_path / "k-x-00002.csv").write_bytes(b"mine")
+    with pytest.raises(DiskError, match="came into being"):
+        place.commit(replace=False)
+    place.close()
+    assert names(tmp_path) == ["k-x-00001.csv.part", "k-x-00002.csv", "k-x-00002.csv.part", "k-x.part.json"]
+    assert (tmp_path / "k-x-00002.csv").read_bytes() == b"mine"
+
+
+def test_a_name_that_is_taken_in_the_last_moment_is_not_replaced(tmp_path, export, monkeypatch):
+    place = Workplace.open(export, tmp_path, resume=True)
+    fill(place, b"one")
+    monkeypatch.setattr(workplace_module, "_check_free", lambda target: target.write_bytes(b"mine"))
+    with pytest.raises(DiskError, match="came into being"):
+        place.commit(replace=False)
+    place.close()
+    assert (tmp_path / "k-x.csv").read_bytes() == b"mine"
+    assert (tmp_path / "k-x.csv.part").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("failing", ["holds", "load", "save"])
+def test_a_workplace_that_cannot_be_opened_lets_go_of_its_record(tmp_path, export, monkeypatch, failing):
+    def fail(*_):
+        raise DiskError("cannot", code="EIO")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordFile, failing, fail)
+        with pytest.raises(DiskError):
+            Workplace.open(export, tmp_path, resume=True)
+    Workplace.open(export, tmp_path, resume=True).close()
+    assert names(tmp_path) == []
+
+
+def test_a_part_that_cannot_be_read_is_let_go(tmp_path, export, monkeypatch):
+    place = Workplace.open(export, tmp_path, resume=True)
+    fill(place, b"one")
+
+    def pread(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(part_module.os, "pread", pread)
+        with pytest.raises(DiskError):
+            place.open_part(1)
+    place.reset(0)
+    place.close()
+
+
+def test_where_locks_mean_nothing_the_names_are_of_this_process_only(tmp_path, export, monkeypatch):
+    monkeypatch.setattr(RecordFile, "holds", lambda self: False)
+    places = [Workplace.open(export, tmp_path, resume=True) for _ in range(2)]
+    for place in places:
+        fill(place, b"one")
+    assert len(set(names(tmp_path))) == 4
+    places[0].commit(replace=False)
+    with pytest.raises(DiskError, match="came into being"):
+        places[1].commit(replace=False)
+    for place in places:
+        place.close()
+    assert names(tmp_path) == ["k-x.csv"]
+
+
+def test_where_locks_mean_nothing_the_record_of_another_process_stays(tmp_path, export, monkeypatch):
+    other = Workplace.open(make_export("other"), tmp_path, resume=True)
+    fill(other, b"one")
+    other.close()
+    monkeypatch.setattr(RecordFile, "holds", lambda self: False)
+    place = Workplace.open(export, tmp_path, resume=True)
+    fill(place, b"two")
+    assert place.commit(replace=False)[0].path.read_bytes() == b"two"
+    place.close()
+    assert names(tmp_path) == ["k-x.csv", "k-x.csv.part", "k-x.part.json"]
+
+
+def test_what_is_not_resumable_leaves_nothing(tmp_path, export):
+    place = Workplace.open(export, tmp_path, resume=True)
+    place.reset(2)
+    PartFile(tmp_path / "k-x-00001.csv.part").close()
+    place.close()
+    assert names(tmp_path) == []
+
+
+def test_the_record_of_another_request_is_not_taken_up(tmp_path, export):
+    place = Workplace.open(make_export(url="https://api/y"), tmp_path, resume=True)
+    fill(place, b"one", b"two")
+    place.close()
+    place = Workplace.open(export, tmp_path, resume=True)
+    assert place.parts == []
+    place.close()
+    assert names(tmp_path) == []
+
+
+def test_a_commit_that_another_process_has_finished_is_not_done_again(tmp_path, export, monkeypatch):
+    monkeypatch.setattr(workplace_module, "is_committing", lambda *_: True)
+    assert Workplace.finish(export, tmp_path, replace=False) == ()
+    assert names(tmp_path) == []
+
+
+def test_a_record_that_cannot_be_read_is_no_commit(tmp_path, export, monkeypatch):
+    assert not is_committing(export, tmp_path)
+    (tmp_path / "k-x.part.json").write_bytes(b"{}")
+
+    def refuse(_):
+        raise PermissionError
+
+    monkeypatch.setattr(type(tmp_path), "read_bytes", refuse)
+    assert not is_committing(export, tmp_path)
