@@ -1,4 +1,11 @@
+import hypothesis
 import pytest
+
+# How long a machine takes to make an example says nothing about us.
+hypothesis.settings.register_profile(
+    "tagferry", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("tagferry")
 
 pytest_plugins = ("tests.standing",)
 

@@ -325,7 +325,8 @@ async def test_a_file_that_came_into_being_meanwhile_is_not_replaced(world):
     async with anyio.create_task_group() as tasks:
 
         async def plant():
-            await anyio.sleep(0.05)
+            while not world.out.is_dir():
+                await anyio.sleep(0.001)
             (world.out / world.name()).write_bytes(b"mine")
 
         tasks.start_soon(plant)

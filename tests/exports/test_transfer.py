@@ -249,7 +249,7 @@ async def test_after_a_cancellation_nothing_is_being_written_and_the_file_is_a_p
 
     async def work():
         try:
-            await receive(body(), sink.write, sink.note, stall_timeout=30)
+            await receive(body(), sink.write, sink.note, stall_timeout=30, block=10)
         finally:
             assert sink.at_work == 0, "a thread is still writing"
 
@@ -269,7 +269,8 @@ async def test_after_a_cancellation_nothing_is_being_written_and_the_file_is_a_p
         task.cancel()
         await asyncio.sleep(0.005)
         task.cancel()
-    await asyncio.sleep(0.005)
+    while not task.done() and not sink.entered.is_set():
+        await asyncio.sleep(0.001)
     assert task.done() is (not sink.entered.is_set())
     gate.set()
     with suppress(asyncio.CancelledError):

@@ -261,6 +261,7 @@ class Promise(RuleBasedStateMachine):
         self.out = {}  # permit: when it was sent
         self.spans = []  # [sent, response] of every call; its arrival is anywhere in between
         self.lowered = start
+        self.earlier = set()  # permits that were out when the rate was lowered
         self.not_before = 0
         self.last_sent = None
         self.pauses = []
@@ -334,7 +335,9 @@ class Promise(RuleBasedStateMachine):
         assert after.calls / after.period <= min(before.calls / before.period, calls / period) * (1 + 1e-9)
         if after != before:
             self.lowered = self.now
-            self.spans = [span for span in self.spans if span[1] is None]
+            # What was sent under a higher rate, be it in this very instant, cannot be undone.
+            self.spans = []
+            self.earlier = set(self.out)
 
     @invariant()
     def tokens_are_conserved(self):
@@ -364,16 +367,13 @@ class Promise(RuleBasedStateMachine):
     def the_server_never_sees_more_than_the_rate(self):
         """The worst arrivals: of calls+1 neighbours, the first as late, the last as early as possible."""
         rate = self.quota.rate
-        # What was sent under a higher rate cannot be undone.
-        spans = [
-            (sent, response) for sent, response in self.spans if sent >= self.lowered and response is not None
-        ]
+        spans = [(sent, response) for sent, response in self.spans if response is not None]
         # For any window there must be no way to have more than `calls` arrivals in it. It is enough to look
         # at windows that begin at a response (the latest arrival of a call) or at a sending.
         for start in {response for _, response in spans} | {sent for sent, _ in spans}:
             end = start + rate.period
             possible = sum(sent <= end and response >= start for sent, response in spans)
-            possible += sum(span[0] <= end for span in self.out.values() if span[0] >= self.lowered)
+            possible += sum(span[0] <= end for permit, span in self.out.items() if permit not in self.earlier)
             assert possible <= rate.calls, f"{possible} calls in the {rate} from {start}"
 
 
