@@ -261,6 +261,7 @@ class Promise(RuleBasedStateMachine):
         self.out = {}  # permit: when it was sent
         self.spans = []  # [sent, response] of every call; its arrival is anywhere in between
         self.lowered = start
+        self.history = []  # spans, whatever the rate was
         self.earlier = set()  # permits that were out when the rate was lowered
         self.not_before = 0
         self.last_sent = None
@@ -289,6 +290,7 @@ class Promise(RuleBasedStateMachine):
         span = [self.now, None]
         self.out[permit] = span
         self.spans.append(span)
+        self.history.append(span)
         self.last_sent = self.now
 
     @precondition(lambda self: self.out)
@@ -356,7 +358,7 @@ class Promise(RuleBasedStateMachine):
             # Asked of a copy: a quota's time never goes back.
             assert copy.deepcopy(self.quota).ready_at(bound) == bound
         spacing = int(0.98 * rate.period / rate.calls / self.quota.pace)
-        held = [s for s in self.spans if s[1] is None or s[1] + 2 * SECOND + GUARD + QUARANTINE >= self.now]
+        held = [s for s in self.history if s[1] is None or s[1] + 2 * SECOND + GUARD + QUARANTINE >= self.now]
         if len(held) < rate.calls and self.lowered <= self.now - 10 * SECOND and not self.out:
             slots = [self.now, self.not_before] + (
                 [self.last_sent + spacing] if self.last_sent is not None else []
