@@ -471,3 +471,28 @@ async def test_files_that_were_touched_after_such_a_crash_are_not_taken_for_whol
                 await world.tag().download(world.out)
         files = await world.tag().download(world.out, if_exists="replace")
         world.check(files, *(one.bytes() for one in world.sources(parts=2)))
+
+
+async def test_an_export_that_is_replaced_leaves_no_part_of_the_old_one(world):
+    """Old parts beside new ones would look like one export."""
+    world.out.mkdir()
+    for name in ("-00001.csv", "-00002.csv", ".csv.gz", ".csv"):
+        (world.out / world.name(ending=name)).write_bytes(b"old")
+    (world.out / "mine.csv").write_bytes(b"mine")
+    files = await world.tag().download(world.out, if_exists="replace")
+    assert {path.name for path in world.out.iterdir()} == {world.name(), "mine.csv"}
+    assert files[0].path.read_bytes() == world.source()
+    (world.out / "mine.csv").unlink()
+
+
+async def test_a_disk_without_hard_links_gets_its_files_too(world, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(workplace.Path, "hardlink_to", refuse)
+    world.check_whole(files=await world.tag().download(world.out))
+
+
+async def test_a_page_that_calls_itself_csv_is_no_file(world):
+    world.order("body=<!DOCTYPE html><html><body>Sign in</body></html>")
+    world.check_whole(files=await world.tag().download(world.out))

@@ -184,6 +184,9 @@ class Download:
         if state.md5 and part.md5 != state.md5:
             msg = f"a download of {name} has the MD5 {part.md5} in place of {state.md5}"
             raise IntegrityError(msg, service=name, code="md5", retryable=True)
+        if part.is_page:
+            msg = f"a download of {name} is a page that calls itself a file"
+            raise IntegrityError(msg, service=name, code="page", retryable=True)
         if plan.gzipped and not part.is_whole_gzip():
             msg = f"a download of {name} is a gzip stream that is cut or damaged"
             raise IntegrityError(msg, service=name, code="gzip", retryable=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 from pathlib import Path
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from tagferry.exports.export import Export
 
 __all__ = ["Workplace", "is_committing"]
+
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+"""What file systems without hard links answer, such as FAT."""
 
 _serial = itertools.count()
 
@@ -223,6 +227,12 @@ def _rename(source: Path, target: Path, *, replace: bool) -> None:
             if not source.samefile(target):
                 raise _taken(target) from None
             # A crash came between this and the next step.
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            _check_free(target)
+            source.rename(target)
+            return
         source.unlink()
 
 
