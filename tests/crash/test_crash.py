@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -217,3 +218,40 @@ def test_no_space_on_a_real_file_system(emulator: Emulator, tmp_path: Path) -> N
         finish(emulator, out)
     finally:
         subprocess.run(["umount", str(out)], check=True)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not on this machine")
+def test_the_order_of_system_calls_survives_a_power_cut(emulator: Emulator, tmp_path: Path) -> None:
+    """Bytes are on the platter before their name, and names before the record that could bring them back."""
+    out, log = tmp_path / "out", tmp_path / "calls"
+    calls = "trace=writev,fsync,link,linkat,rename,unlink,unlinkat"
+    trace = ["strace", "-f", "-y", "-qq", "-s", "300", "-o", str(log), "-e", calls]
+    assert subprocess.run([*trace, *command(emulator, out)], check=False, timeout=60).returncode == 0
+    steps = [step for line in log.read_text().splitlines() if (step := read_call(line, out))]
+    for tag_id in IDS:
+        stem = f"growingio-tag-{PROJECT}-{tag_id}"
+        mine = [step for step in steps if step[1].startswith(stem) or step == ("fsync", "")]
+        named = [name for call, name in mine if call == "link"]
+        assert len(named) == PARTS.get(tag_id, 1)
+        for name in named:
+            written = last(mine, ("writev", f"{name}.part"))
+            assert written < mine.index(("fsync", f"{name}.part")) < mine.index(("link", name))
+        forgotten = mine.index(("unlink", f"{stem}.part.json"))
+        assert any(
+            step == ("fsync", "") and last(mine, ("link", named[-1])) < place < forgotten
+            for place, step in enumerate(mine)
+        ), "the directory was not synced between the names and the end of the record"
+
+
+def read_call(line: str, out: Path) -> tuple[str, str] | None:
+    """Read a line of strace: the call, and the name in the directory that it is about."""
+    call = re.search(r"\b(writev|fsync|link|linkat|rename|unlink|unlinkat)\(", line)
+    paths = re.findall(rf'[<"]{re.escape(str(out))}/?([^>"]*)[>"]', line)
+    if call is None or not paths:
+        return None
+    name = call[1].removesuffix("at")
+    return name, paths[-1]
+
+
+def last(steps: list[tuple[str, str]], step: tuple[str, str]) -> int:
+    return max(place for place, one in enumerate(steps) if one == step)
