@@ -15,7 +15,9 @@ async def main(base_url: str, out: str, *ids: str) -> int:
         Path(out).mkdir(exist_ok=True)
         async with tagferry.download_all(exports, out, if_exists="skip") as outcomes:
             async for outcome in outcomes:
-                failed += isinstance(outcome, tagferry.ExportFailed)
+                if isinstance(outcome, tagferry.ExportFailed):
+                    failed += 1
+                    print(outcome.export, repr(outcome.error), file=sys.stderr)
     return failed
 
 

@@ -59,7 +59,8 @@ def check_finals(emulator: Emulator, out: Path) -> None:
 
 def finish(emulator: Emulator, out: Path) -> None:
     """A last run that nobody disturbs leaves all files and nothing else."""
-    assert subprocess.run(command(emulator, out), timeout=60, check=False).returncode == 0
+    done = subprocess.run(command(emulator, out), timeout=60, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     check_finals(emulator, out)
     names = sorted(path.name for path in out.iterdir())
     assert len(names) == sum(PARTS.get(tag_id, 1) for tag_id in IDS), names

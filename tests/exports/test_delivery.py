@@ -321,7 +321,7 @@ async def test_two_runs_in_one_process_bring_one_whole_file_and_one_error(world)
 
 
 async def test_a_file_that_came_into_being_meanwhile_is_not_replaced(world):
-    world.order("stall@1000 for=0.1")
+    world.order("stall@1000 for=0.5")
     async with anyio.create_task_group() as tasks:
 
         async def plant():
@@ -340,12 +340,13 @@ async def test_a_file_that_came_into_being_meanwhile_is_not_replaced(world):
 
 
 async def test_a_writer_that_was_taken_over_gives_no_final_name(world):
-    world.order("stall@1000 for=0.1")
+    world.order("stall@1000 for=0.5")
     record = world.out / f"growingio-tag-{PROJECT}-{TAG}.part.json"
     async with anyio.create_task_group() as tasks:
 
         async def take_over():
-            await anyio.sleep(0.05)
+            while not (record.exists() and record.stat().st_size):
+                await anyio.sleep(0.001)
             record.unlink()
             record.write_bytes(msgspec.json.encode(Record(request="other", writer="other")))
 

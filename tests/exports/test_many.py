@@ -48,7 +48,7 @@ async def test_every_export_has_one_outcome_and_one_bad_one_takes_no_other_down(
 
 
 async def test_outcomes_come_as_they_settle(world):
-    world.order("stall@100 for=0.4", operation=f"{DOWNLOAD}:tag00000")
+    world.order("stall@100 for=1.5", operation=f"{DOWNLOAD}:tag00000")
     order = []
     async with download_all(world.tags(3), world.out) as outcomes:
         async for outcome in outcomes:

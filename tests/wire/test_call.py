@@ -256,8 +256,9 @@ def test_a_provider_that_fails_fails_the_call():
         raise OSError("vault is sealed")
 
     bench = Bench(200, token=provider)
-    with pytest.raises(OSError, match="sealed"):
+    with pytest.raises(AuthError, match="OSError in its provider") as caught:
         run(bench)
+    assert isinstance(caught.value.__cause__, OSError)
     assert bench.transport.sent == []
 
 

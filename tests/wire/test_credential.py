@@ -102,8 +102,9 @@ async def test_a_provider_that_gives_no_token_is_an_error_of_the_credentials(bad
 
 async def test_a_provider_that_fails_fails_the_call_and_is_asked_again_next_time():
     credential = make(Vault(OSError("vault is sealed"), "two"))
-    with pytest.raises(OSError, match="sealed"):
+    with pytest.raises(AuthError, match="OSError in its provider") as caught:
         await credential.value()
+    assert isinstance(caught.value.__cause__, OSError)
     assert await credential.value() == "two"
 
 

@@ -117,8 +117,6 @@ async def deliver(
             return ExportDone(export, (), "empty")
         async with admission or nullcontext():
             files = await _download(export, links, directory, resume=resume, replace=replace)
-            if replace:
-                await in_thread(_drop_others, directory, existing.get(export.stem, ()), files)
             return ExportDone(export, files, "done" if files else "empty")
     finally:
         if admission is not None:
@@ -144,13 +142,6 @@ def _names(directory: Path) -> list[str]:
         return [path.name for path in directory.iterdir()]
     except FileNotFoundError:
         return []
-
-
-def _drop_others(directory: Path, names: Sequence[str], files: Sequence[SavedFile]) -> None:
-    """Remove what is left of an export that was replaced: it may have had more parts, or another ending."""
-    for name in set(names) - {file.path.name for file in files}:
-        with disk_errors(directory / name, "remove"):
-            (directory / name).unlink(missing_ok=True)
 
 
 def _saved(directory: Path, names: Sequence[str]) -> tuple[SavedFile, ...]:

@@ -29,6 +29,8 @@ __all__ = ["Download"]
 _BLOCKS = 8 * BLOCK
 """Bytes that all transfers of a client may gather; many at once write smaller blocks."""
 _LEAST_BLOCK = 256 * 1024
+_RENEWALS = 8
+"""How often links may be renewed without a byte of a part that was never there before."""
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -60,6 +62,8 @@ class Download:
         self._links: tuple[str, ...] = ()
         self._generation = 0  # counts the renewals of the links
         self._renewals = 0  # in a row, without a byte in between
+        self._vain = 0  # in a row, without new ground in between
+        self._most: dict[int, int] = {}  # the most bytes that each part ever had
 
     async def run(self, links: tuple[str, ...]) -> None:
         """Bring all parts to disk, whole and synced."""
@@ -81,6 +85,7 @@ class Download:
         state = self._place.parts[number - 1]
         part = await in_thread(self._place.open_part, number, undo=PartFile.close)
         try:
+            self._most.setdefault(number, part.size)
             if part.size:
                 self._note_resumed(number, part.size)
             while not await self._attempts(number, part, state):
@@ -97,21 +102,22 @@ class Download:
         """Transfer until the part is whole (True) or its link was renewed (False)."""
         backoff = self._service.backoff
         backoff.budget.note_call(since := backoff.clock.now())
-        failures, first = 0, part.size
+        failures, first = 0, self._most[number]
         while True:
-            before = part.size
+            before = self._most[number]
             try:
                 await self._transfer(number, part, state)
             except LinkExpiredError as error:
-                await self._renew(number, error, moved=part.size > first)
+                await self._renew(number, error, moved=self._most[number] > first)
                 return False
             except TagferryError as error:
                 failure = error
             else:
                 self._renewals = 0
                 return True
-            # A transfer that breaks every few bytes would never end otherwise.
-            if part.size >= before + LEAST:
+            # A transfer that breaks every few bytes would never end otherwise, nor one that begins anew
+            # each time: ground that was covered before is no progress.
+            if self._most[number] >= before + LEAST:
                 failures, since = 0, backoff.clock.now()
             failures += 1
             note = functools.partial(self._note_broken, number, part, failure)
@@ -157,6 +163,8 @@ class Download:
         def write(chunks: list[bytes]) -> None:
             part.append(chunks)
             state.offset, state.sha256 = part.size, part.sha256
+            if part.size > self._most[number]:
+                self._most[number], self._vain = part.size, 0
             self._place.save()
 
         def wrote() -> None:
@@ -194,8 +202,12 @@ class Download:
 
     async def _renew(self, number: int, error: LinkExpiredError, *, moved: bool) -> None:
         self._renewals = 1 if moved else self._renewals + 1
+        self._vain += 1
         if self._renewals > 1:
             error.hint = "the service refuses even a fresh link; run again later"
+            raise error
+        if self._vain > _RENEWALS:
+            error.hint = "links lapse before all parts are there; ask for links that live longer"
             raise error
         dead = self._links[number - 1]
         await self._take_links(await self._poller.renew(self._export, dead))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
@@ -76,9 +77,11 @@ async def download_all(
             outcome = await within(deadline, export, work)
         except TagferryError as error:
             outcome = ExportFailed(export, error)
-        await send.send(outcome)
+        # The block may have been left while this one failed on its way out.
+        with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+            await send.send(outcome)
 
-    failure: Exception | None = None
+    failure: BaseException | None = None
     # A task of asyncio's own group weighs half of anyio's: ten thousand exports may wait here.
     async with asyncio.TaskGroup() as group:
         with send, outcomes:
@@ -86,12 +89,12 @@ async def download_all(
             ending = group.create_task(_close_after(tasks, send))
             try:
                 yield outcomes
-            except Exception as error:  # noqa: BLE001  # it is raised again below
+            except BaseException as error:  # noqa: BLE001  # it is raised again below
                 failure = error
             for task in (*tasks, ending):
                 task.cancel()
     if failure is not None:
-        # Raised out here, the caller's own exception is not wrapped in a group.
+        # Raised out here, the caller's own exception, or the end of a generator, is not wrapped in a group.
         raise failure
 
 

@@ -27,12 +27,13 @@ _GZIP = ".gz"
 def make_stem(kind: str, *ids: str) -> str:
     """Join a kind and ids to a file name without its ending; unsafe characters become ``%XX``.
 
-    A hyphen in an id is escaped too, so that no id looks like the number of a part.
+    A hyphen in an id is escaped too, and so is an id that looks like the number of a part.
 
     >>> make_stem("growingio-tag", "nxog09md", "5rREn4PL")
     'growingio-tag-nxog09md-5rREn4PL'
     """
-    return "-".join([kind, *(_UNSAFE.sub(_escape, name) for name in ids)])
+    stem = "-".join([kind, *(_UNSAFE.sub(_escape, name) for name in ids)])
+    return _NUMBER.sub(lambda match: f"-%{ord(match[0][1]):02X}{match[0][2:]}", stem)
 
 
 def _escape(match: re.Match[str]) -> str:

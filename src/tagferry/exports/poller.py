@@ -66,7 +66,7 @@ class Poller:
             if not flight.users:
                 del self._flights[export.request.url]
         if isinstance(flight.outcome, TagferryError):
-            raise copy.copy(flight.outcome)
+            raise copy.copy(flight.outcome) from flight.outcome.__cause__
         return flight.outcome
 
     async def _lead(

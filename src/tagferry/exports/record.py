@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -17,6 +18,8 @@ __all__ = ["PartState", "Record", "RecordFile"]
 _VERSION = 1
 _MAX_SIZE = 4 * 1024 * 1024
 _BLOCK = 512
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+"""What file systems without locks answer."""
 
 
 class PartState(msgspec.Struct, kw_only=True):
@@ -46,6 +49,8 @@ class Record(msgspec.Struct, kw_only=True):
     """A random id of the process that writes."""
     committing: bool = False
     """All parts are whole, and the renaming to final names has begun."""
+    replacing: bool = False
+    """Whether the renaming replaces the files of an older export, all of them."""
     parts: list[PartState] = []
 
     @classmethod
@@ -106,13 +111,9 @@ class RecordFile:
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             msg = f"{path} is no plain file of its own"
             raise DiskError(msg, code="EEXIST", hint="remove it or choose another output directory")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _flock(path, handle):
             msg = f"another process is writing this export ({path})"
-            raise DiskError(
-                msg, code="EBUSY", hint="wait for it, or choose another output directory"
-            ) from None
+            raise DiskError(msg, code="EBUSY", hint="wait for it, or choose another output directory")
         # The one who held the lock may have finished and removed the file in between.
         return _same_file(path, handle)
 
@@ -121,12 +122,9 @@ class RecordFile:
         with disk_errors(self.path, "open the record"):
             other = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            return not _flock(self.path, other)
         finally:
             os.close(other)
-        return False
 
     def load(self) -> Record | None:
         """Return the record, or None if there is none that can be read."""
@@ -169,6 +167,20 @@ class RecordFile:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+
+def _flock(path: Path, handle: int) -> bool:
+    """Lock an open record; False when another one holds it. Where there are no locks, it is granted."""
+    with disk_errors(path, "lock the record"):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            # As good as a lock that keeps nobody out: `holds` tells.
+            if error.errno not in _NO_LOCKS:
+                raise
+    return True
 
 
 def _same_file(path: Path, handle: int) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import itertools
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tagferry.errors import DiskError
 from tagferry.exports.disk import disk_errors, sync_directory
-from tagferry.exports.naming import final_name, find_parts, part_name, record_name
+from tagferry.exports.naming import final_name, find_finals, find_parts, part_name, record_name
 from tagferry.exports.outcome import SavedFile
 from tagferry.exports.part import PartFile, hash_file
 from tagferry.exports.record import PartState, Record, RecordFile
@@ -111,7 +112,7 @@ class Workplace:
         """Begin anew with a number of parts."""
         self._discard(len(self.parts))
         self._record.parts = [PartState() for _ in range(count)]
-        self._record.committing = False
+        self._record.committing = self._record.replacing = False
         self.save()
 
     def save(self) -> None:
@@ -134,12 +135,18 @@ class Workplace:
         """Give whole parts their final names, and forget the record.
 
         It may be run again after a crash in its middle: what has its final name already stays.
+
+        Args:
+            replace: Whether to replace all files of an older export; it may have had more parts, or another
+                ending.
         """
         self._book.check_writer(self._record.writer)
         if not replace and not self.committing:
             for state in self.parts:
                 _check_free(self._directory / (state.final or ""))
         self._record.committing = True
+        # Whoever finishes this after a crash has to do what was asked for here.
+        self._record.replacing = replace = replace or self._record.replacing
         self.save()
         files: list[SavedFile] = []
         for number, state in enumerate(self.parts, 1):
@@ -148,6 +155,8 @@ class Workplace:
             if unfinished.exists():
                 _rename(unfinished, path, replace=replace)
             files.append(SavedFile(path, state.offset, state.sha256))
+        if replace:
+            self._drop_others({file.path.name for file in files})
         with disk_errors(self._directory, "sync"):
             sync_directory(self._directory)
         self._book.remove()
@@ -168,13 +177,13 @@ class Workplace:
         old = self._book.load()
         if old is not None and resume and old.request == self._record.request:
             self._record.parts, self._record.committing = old.parts, old.committing
+            self._record.replacing = old.replacing
         elif old is not None:
             self._discard(len(old.parts))
         elif not self._book.is_new:
             # A record that cannot be read does not tell the number of parts.
             with disk_errors(self._directory, "clear"):
-                names = [path.name for path in self._directory.iterdir()]
-                for name in find_parts(names, self._stem, self._export.ending):
+                for name in find_parts(self._names(), self._stem, self._export.ending):
                     (self._directory / name).unlink()
         self.save()
 
@@ -186,6 +195,15 @@ class Workplace:
             if not path.is_file() or hash_file(path) != (state.offset, state.sha256):
                 return False
         return True
+
+    def _drop_others(self, names: Collection[str]) -> None:
+        with disk_errors(self._directory, "clear"):
+            for name in find_finals(self._names(), self._export.ending).get(self._export.stem, ()):
+                if name not in names:
+                    (self._directory / name).unlink(missing_ok=True)
+
+    def _names(self) -> list[str]:
+        return [path.name for path in self._directory.iterdir()]
 
     def _part(self, number: int, parts: int) -> Path:
         return self._directory / part_name(self._stem, self._export.ending, number, parts)

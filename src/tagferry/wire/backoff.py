@@ -39,10 +39,13 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
         delay = self.policy.delay(error, failures, self.chance())
         if delay is None:
             raise error
-        while wait := self.budget.take(self.clock.now()):
+        while wait := self.budget.take(self.clock.now()) / SECOND:
+            # Each looks again at a time of its own: were all to look as soon as there may be room, those who
+            # began together would stay together, and a service that is back would hear nobody for a minute.
+            wait *= 2 - self.chance()
             # All retries share one budget; one that is too far behind in the queue gives up.
-            if (self.clock.now() + wait - since) / SECOND > self.policy.patience:
+            if (self.clock.now() - since) / SECOND + wait > self.policy.patience:
                 raise error
-            await self.clock.sleep(wait / SECOND)
+            await self.clock.sleep(wait)
         note(delay)
         await self.clock.sleep(delay)

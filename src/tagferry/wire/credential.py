@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from tagferry.errors import AuthError, ConfigError
+from tagferry.errors import AuthError, ConfigError, TagferryError
 
 __all__ = ["Credential", "Secret", "Token"]
 
@@ -89,6 +89,11 @@ class Credential:
         except ConfigError as error:
             # The provider's fault comes to light in the middle of the work.
             raise AuthError(error.message, hint=error.hint) from None
+        except TagferryError:
+            raise
+        except Exception as error:
+            msg = f"{self._name} was not provided: {type(error).__name__} in its provider"
+            raise AuthError(msg, hint="look at the exception that caused this one") from error
 
     def _check(self, token: object) -> Secret:
         if not isinstance(token, str) or not token.strip():

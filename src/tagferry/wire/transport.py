@@ -97,6 +97,9 @@ class Transport:
         """
         self._check_open()
         session = self._given or self._api_session()
+        if session.closed:
+            hint = "keep it open until the client is closed"
+            raise ConfigError("the session that was given is closed", service=self._service, hint=hint)
         failure: TagferryError
         try:
             async with session.request(
