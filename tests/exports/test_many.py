@@ -151,7 +151,7 @@ async def test_a_cancelled_consumer_leaves_nothing_running(world):
 
 async def test_the_deadline_is_one_for_each_export(world):
     world.order("stall@500 for=30", operation=f"{DOWNLOAD}:tag00000")
-    async with download_all(world.tags(3), world.out, deadline=0.5) as outcomes:
+    async with download_all(world.tags(3), world.out, deadline=2.5) as outcomes:
         found = {outcome.export.id: outcome async for outcome in outcomes}
     assert isinstance(found["tag00000"].error, DeadlineError)
     assert sorted(type(outcome) is ExportDone for outcome in found.values()) == [False, True, True]
