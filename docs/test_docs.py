@@ -15,7 +15,7 @@ from tagferry.emulator import Settings, serve_in_thread
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("README*.md"), *ROOT.glob("docs/**/*.md")])
-BOOTSTRAP = ("python3 -m venv", "pip install")
+BOOTSTRAP = ("python3 -m venv", "pip install", ". .venv")
 
 
 def run_shell(example: Example) -> None:

@@ -1,6 +1,6 @@
-"""Ferries user tags and user segments out of GrowingIO and Tencent IM onto your disk.
+"""Ferries user tags and user segments out of GrowingIO onto your disk.
 
-Every account and every byte exactly once, at the full speed that the service allows.
+Every byte exactly once, at the full speed that the service allows.
 """
 
 import importlib

@@ -201,9 +201,9 @@ def _survived(counts: dict[str, int]) -> Iterator[str]:
     words = {
         "retried": "a request failed and was tried again",
         "renewed": "a link had expired and was renewed",
-        "broken": "a transfer broke off and was taken up at the same byte",
+        "broken": "a transfer broke off",
     }
     found = [f"{text} ({counts[name]}×)" for name, text in words.items() if counts[name]]
     if found:
-        yield "What went wrong on the way, and was survived:"
+        yield "What went wrong on the way:"
         yield from (f"  - {line}" for line in found)

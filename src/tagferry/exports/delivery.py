@@ -77,7 +77,7 @@ def check_targets(
     if if_exists == "error":
         for export in exports:
             if (names := found.get(export.stem)) and not is_committing(export, directory):
-                hint = "use --if-exists skip or replace (if_exists=), or another directory"
+                hint = "--if-exists skip (if_exists=) keeps it and goes on with the rest; replace fetches it anew"
                 msg = f"{directory / names[0]} is already there"
                 raise ConfigError(msg, service=export.service, hint=hint)
     return found
