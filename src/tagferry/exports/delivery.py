@@ -77,7 +77,7 @@ def check_targets(
     if if_exists == "error":
         for export in exports:
             if (names := found.get(export.stem)) and not is_committing(export, directory):
-                hint = "--if-exists skip (if_exists=) keeps it and goes on with the rest; replace fetches it anew"
+                hint = "--if-exists skip (if_exists=) keeps it and goes on with the rest, replace does not"
                 msg = f"{directory / names[0]} is already there"
                 raise ConfigError(msg, service=export.service, hint=hint)
     return found
