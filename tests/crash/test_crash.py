@@ -167,7 +167,8 @@ def test_two_processes_with_one_target_give_one_whole_file(emulator: Emulator, t
     out.mkdir()
     children = [subprocess.Popen(command(emulator, out)) for _ in range(2)]
     codes = [child.wait(60) for child in children]
-    assert 0 in codes or sum(codes) <= len(IDS)
+    # For each export at least one of the two got through; the other was told.
+    assert sum(codes) <= len(IDS)
     check_finals(emulator, out)
     finish(emulator, out)
 
