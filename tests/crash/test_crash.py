@@ -28,7 +28,6 @@ CALLS = (
     "ftruncate",
     "fsync",
     "linkat,link",
-    "rename",
     "unlink,unlinkat",
     "flock",
 )

@@ -35,15 +35,15 @@ def test_when_it_is_time_to_give_up_the_error_itself_is_raised_at_once(error, fa
     assert caught.value is error
 
 
-def test_a_pause_waits_for_a_place_in_the_budget_first():
+def test_a_pause_ends_when_there_is_a_place_in_the_budget():
     told, slept = pause(UnavailableError("m"), 1, taken=2)
     assert told == [0.5]
-    assert slept == [60.0, 0.5]
+    assert slept == [0.5, 59.5]
 
 
-def test_who_would_wait_too_long_for_a_place_gives_up_at_once():
+def test_who_would_wait_too_long_for_a_place_gives_up():
     error = UnavailableError("m")
     with pytest.raises(UnavailableError) as caught:
-        pause(error, 1, taken=2, since=121.0, patience=180.0)
+        pause(error, 1, taken=2, since=120.5, patience=180.0)
     assert caught.value is error
-    assert pause(error, 1, taken=2, since=120.0, patience=180.0)[1] == [60.0, 0.5]
+    assert pause(error, 1, taken=2, since=119.5, patience=180.0)[1] == [0.5, 59.5]

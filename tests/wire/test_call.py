@@ -2,6 +2,7 @@ import asyncio
 import itertools
 import random
 
+import msgspec
 import pytest
 
 from tagferry.errors import AuthError, RefusedError, TagferryError, ThrottledError, UnavailableError
@@ -28,9 +29,10 @@ class Script:
         self.rtt = rtt
         self.sent = []  # (moment, headers)
 
-    async def send(self, request, headers):
-        assert request is REQUEST
-        self.sent.append((VirtualClock().now(), dict(headers)))
+    async def send(self, request):
+        assert request.url == REQUEST.url
+        headers = dict(request.headers)
+        self.sent.append((VirtualClock().now(), headers))
         answer = self.answers[min(len(self.sent), len(self.answers)) - 1]
         await asyncio.sleep(self.rtt)
         if callable(answer):
@@ -64,7 +66,7 @@ class Bench:
             transport=self.transport,
             limiter=Limiter(self.quota, self.clock),
             credential=Credential(token, name="the token", hint="hint"),
-            authorize=lambda token: {"Authorization": token},
+            sign=lambda request, token: request.with_headers({"Authorization": token}),
             backoff=Backoff(
                 policy=RetryPolicy(**policy), budget=self.budget, clock=self.clock, chance=chance
             ),
@@ -154,7 +156,7 @@ def test_a_throttled_call_slows_everyone_under_the_same_quota():
         transport=other.transport,
         limiter=bench.caller.limiter,
         credential=other.caller.credential,
-        authorize=other.caller.authorize,
+        sign=other.caller.sign,
         backoff=other.caller.backoff,
         emit=other.events.append,
     )
@@ -314,7 +316,7 @@ def test_a_call_that_waits_for_the_budget_goes_on_when_there_is_room_and_gives_u
     bench = Bench(500, 200)
 
     async def main():
-        while bench.budget.take(bench.clock.now()) == 0:
+        while bench.budget.take(bench.clock.now()):
             pass
         start = bench.clock.now()
         assert await bench.call() == b"body"
@@ -324,7 +326,7 @@ def test_a_call_that_waits_for_the_budget_goes_on_when_there_is_room_and_gives_u
     impatient = Bench(500, 200, patience=30.0)
 
     async def other():
-        while impatient.budget.take(impatient.clock.now()) == 0:
+        while impatient.budget.take(impatient.clock.now()):
             pass
         with pytest.raises(UnavailableError):
             await impatient.call()
@@ -382,3 +384,98 @@ def test_throttled_errors_of_the_body_count_as_throttling_too():
 
     run(bench, main)
     assert [event.wait for event in bench.events if isinstance(event, Throttled)] == [2.0]
+
+
+# A service that hears nobody for a while --------------------------------------------------------------
+
+
+class LockedBench(Bench):
+    """A service whose answers say with status 423 that it hears nobody for a minute."""
+
+    def read(self, reply):
+        if reply.head.status == 423:
+            raise AuthError("too many tries", code=70050, retry_after=60.0)
+        return super().read(reply)
+
+
+def moments(bench):
+    start = bench.transport.sent[0][0]
+    return [round((moment - start) / SECOND, 1) for moment, _ in bench.transport.sent]
+
+
+def test_after_a_lockout_nothing_is_sent_for_its_time_then_one_call_alone_and_then_all():
+    bench = LockedBench(*[423] * 10, 200, rtt=0.5)
+
+    async def main():
+        calls = [asyncio.create_task(bench.call()) for _ in range(10)]
+        await asyncio.sleep(30)
+        calls += [asyncio.create_task(bench.call()) for _ in range(5)]
+        assert await asyncio.gather(*calls) == [b"body"] * 15
+
+    run(bench, main)
+    sent = moments(bench)
+    assert all(moment < 0.5 for moment in sent[:10])
+    probe, rest = sent[10], sent[11:]
+    assert 60.5 <= probe < 61
+    assert len(rest) == 14
+    assert min(rest) >= probe + 0.5
+    assert [event.wait for event in bench.events if isinstance(event, Throttled)] == [60.0] * 10
+
+
+def test_a_second_lockout_in_the_one_call_that_goes_after_the_first_is_final():
+    bench = LockedBench(*[423] * 5, rtt=0.5)
+
+    async def main():
+        calls = [asyncio.create_task(bench.call()) for _ in range(4)]
+        with pytest.raises(AuthError) as caught:
+            await asyncio.gather(*calls)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        assert caught.value.code == 70050
+
+    run(bench, main)
+    assert len(bench.transport.sent) == 5
+
+
+def test_the_call_after_a_lockout_carries_a_new_token():
+    provider = Provider()
+    bench = LockedBench(423, 200, token=provider)
+    assert run(bench) == b"body"
+    assert [headers["Authorization"] for _, headers in bench.transport.sent] == ["token1", "token2"]
+
+
+def test_when_the_call_after_a_lockout_breaks_another_one_goes_alone():
+    bench = LockedBench(423, 423, UnavailableError("gone"), 200, rtt=0.5)
+
+    async def main():
+        assert await asyncio.gather(bench.call(), bench.call()) == [b"body"] * 2
+
+    run(bench, main)
+    sent = moments(bench)
+    assert sent[2] >= 60.5
+    assert sent[3] >= sent[2] + 0.5
+    assert sent[4] >= sent[3] + 0.5
+
+
+def test_only_refusals_that_another_token_may_help_against_ask_for_one():
+    provider = Provider()
+    bench = Bench(401, 200, token=provider)
+    bench.caller = msgspec.structs.replace(bench.caller, renewable=lambda error: error.code != 401)
+    with pytest.raises(AuthError):
+        run(bench)
+    assert provider.asked == 1
+
+
+def test_a_retry_goes_only_when_the_budget_has_a_place_at_the_moment_it_is_sent():
+    """Many retries wait for their turn in the limiter while there is still room: not all may go."""
+    bench = Bench(500, chance=lambda: 0.0, rate="100/s", rtt=0.01)
+
+    async def main():
+        await asyncio.gather(*(bench.call() for _ in range(40)), return_exceptions=True)
+
+    run(bench, main)
+    sent = [moment for moment, _ in bench.transport.sent]
+    retries = sent[40:]
+    for end in retries:
+        assert sum(end - 60 * SECOND < moment <= end for moment in retries) <= 10

@@ -1,11 +1,13 @@
 import asyncio
 import dataclasses
+import itertools
 
 import pytest
 
 from tagferry.errors import AuthError, ConfigError
 from tagferry.wire.credential import Credential
 from tests.standing import assert_no_secret
+from tests.virtual import run_virtual
 
 pytestmark = pytest.mark.anyio
 
@@ -153,3 +155,33 @@ async def test_a_refused_token_of_a_provider_is_not_shown(canary):
     with pytest.raises(AuthError) as caught:
         await make(Vault(f"{canary}\n{canary}")).value()
     assert_no_secret(canary, str(caught.value), repr(caught.value))
+
+
+def test_a_provider_is_asked_again_when_its_token_is_no_longer_fresh():
+    async def main():
+        old = set()
+        asked = itertools.count(1)
+
+        async def provide():
+            await asyncio.sleep(0.1)
+            return f"token{next(asked)}"
+
+        credential = Credential(provide, name="the token", hint="hint", fresh=lambda: not old)
+        assert await credential.value() == "token1"
+        assert await credential.value() == "token1"
+        old.add(1)
+        waiting = [asyncio.create_task(credential.value()) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        old.clear()
+        assert [await task for task in waiting] == ["token2"] * 3
+        assert credential.latest == "token2"
+
+    run_virtual(main)
+
+
+def test_a_fixed_token_is_always_fresh():
+    async def main():
+        credential = Credential("fixed", name="the token", hint="hint", fresh=lambda: False)
+        assert await credential.value() == "fixed"
+
+    run_virtual(main)

@@ -85,6 +85,14 @@ def test_after_the_last_retry_comes_none():
     assert RetryPolicy(retries=0).delay(broken(), 1, 0.5) is None
 
 
+def test_some_codes_are_tried_again_less_often():
+    policy = RetryPolicy(limits={60008: 3, "odd": 1})
+    few, once = UnavailableError("m", code=60008), UnavailableError("m", code="odd")
+    assert [policy.delay(few, failures, 1.0) is not None for failures in (3, 4)] == [True, False]
+    assert [policy.delay(once, failures, 1.0) is not None for failures in (1, 2)] == [True, False]
+    assert RetryPolicy(retries=2, limits={60008: 3}).delay(few, 3, 1.0) is None
+
+
 def test_an_error_that_will_stay_is_not_tried_again():
     assert RetryPolicy().delay(RefusedError("m"), 1, 0.5) is None
     assert RetryPolicy().delay(RefusedError("m", retryable=True), 1, 0.5) is not None
@@ -115,24 +123,32 @@ def test_full_jitter_is_even_between_nothing_and_the_bound():
 
 def test_the_budget_lets_ten_retries_a_minute_go_however_few_calls_there_are():
     budget = RetryBudget()
-    assert [budget.take(0) for _ in range(10)] == [0] * 10
-    assert budget.take(1) == MINUTE - 1
-    assert budget.take(MINUTE - 1) == 1
-    assert budget.take(MINUTE) == 0
+    assert [budget.take(0) for _ in range(11)] == [True] * 10 + [False]
+    assert budget.wait(1) == MINUTE - 1
+    assert budget.wait(MINUTE - 1) == 1
+    assert not budget.take(MINUTE - 1)
+    assert budget.wait(MINUTE) == 0
+    assert budget.take(MINUTE)
+
+
+def test_to_look_for_a_place_takes_none():
+    budget = RetryBudget(floor=1)
+    assert [budget.wait(0) for _ in range(5)] == [0] * 5
+    assert budget.take(0)
 
 
 def test_the_budget_is_a_tenth_of_the_calls_of_the_last_minute():
     budget = RetryBudget()
     for moment in range(1000):
         budget.note_call(moment)
-    assert [budget.take(1000) for _ in range(100)] == [0] * 100
-    assert budget.take(1000) == MINUTE
+    assert [budget.take(1000) for _ in range(101)] == [True] * 100 + [False]
+    assert budget.wait(1000) == MINUTE
     # The calls are a minute old, and with them goes what they allowed; the retries are younger.
-    assert budget.take(MINUTE + 998) > 0
+    assert budget.wait(MINUTE + 998) > 0
 
 
 def test_a_budget_of_nothing_still_says_how_long_to_wait():
-    assert RetryBudget(share=0.0, floor=0).take(5) > 0
+    assert RetryBudget(share=0.0, floor=0).wait(5) > 0
 
 
 @given(st.lists(st.tuples(st.integers(0, 2 * MINUTE), st.booleans()), max_size=200))
@@ -143,9 +159,9 @@ def test_never_more_retries_in_any_minute_than_the_budget(steps):
         if is_call:
             budget.note_call(now)
             calls.append(now)
-        elif (blocked := budget.take(now)) == 0:
+        elif budget.take(now):
             retries.append(now)
             recent = [t for t in retries if t > now - MINUTE]
             assert len(recent) <= max(2, len([t for t in calls if t > now - MINUTE]) // 2)
         else:
-            assert 0 < blocked <= MINUTE
+            assert 0 < budget.wait(now) <= MINUTE

@@ -41,7 +41,7 @@ def ask(raw, path=PATH, **facts):
 async def get(transport, how, url, headers=None):
     """Get a URL as an API request or as a file."""
     if how == "send":
-        return await transport.send(Request(operation="o", method="GET", url=url), headers or {})
+        return await transport.send(Request(operation="o", method="GET", url=url, headers=headers or {}))
     return await fetch(transport, url, headers)
 
 
@@ -58,7 +58,7 @@ async def fetch(transport, url, headers=None):
 
 async def test_an_api_request_goes_out_byte_for_byte_with_its_credential():
     async with serve(always(reply(b'{"status":"doing"}'))) as raw, open_transport() as transport:
-        answer = await transport.send(ask(raw), {"Authorization": "token", "X-Client-Id": "key"})
+        answer = await transport.send(ask(raw, headers={"Authorization": "token", "X-Client-Id": "key"}))
     assert answer.head.status == 200
     assert answer.body == b'{"status":"doing"}'
     assert raw.lines == [f"GET {PATH} HTTP/1.1".encode()]
@@ -87,7 +87,7 @@ async def test_an_api_request_goes_out_byte_for_byte_with_its_credential():
 async def test_a_link_is_sent_byte_for_byte(path):
     async with serve(always(reply(b"x"))) as raw, open_transport() as transport:
         await fetch(transport, raw.url + path)
-        await transport.send(ask(raw, path), {})
+        await transport.send(ask(raw, path))
     sent = path.removesuffix("?")  # an empty query is not told from none
     assert raw.lines == [f"GET {sent} HTTP/1.1".encode()] * 2
 
@@ -108,7 +108,7 @@ async def test_a_body_is_sent_as_it_is():
 
     async with serve(act) as raw, open_transport() as transport:
         request = Request(operation="o", method="POST", url=raw.url + "/x", body=b'{"a":1}')
-        await transport.send(request, {"Content-Type": "application/json"})
+        await transport.send(request.with_headers({"Content-Type": "application/json"}))
     assert raw.headers()["Content-Length"] == "7"
     assert raw.headers()["Content-Type"] == "application/json"
 
@@ -142,7 +142,7 @@ def hostile_environment(monkeypatch, tmp_path):
 @pytest.mark.usefixtures("hostile_environment")
 async def test_proxies_and_netrc_of_the_environment_are_not_used():
     async with serve(always(reply())) as raw, open_transport() as transport:
-        await transport.send(ask(raw), {})
+        await transport.send(ask(raw))
         await fetch(transport, raw.url + LINK)
     assert len(raw.heads) == 2
     assert "Authorization" not in raw.headers(0) | raw.headers(1)
@@ -151,7 +151,7 @@ async def test_proxies_and_netrc_of_the_environment_are_not_used():
 async def test_a_proxy_that_is_asked_for_is_used_for_both():
     async with serve(always(reply())) as proxy, open_transport(proxy=proxy.url) as transport:
         request = Request(operation="o", method="GET", url="http://api.invalid/x?a=%2F")
-        await transport.send(request, {})
+        await transport.send(request)
         await fetch(transport, "http://files.invalid/y?b=%2F")
     assert proxy.lines == [
         b"GET http://api.invalid/x?a=%2F HTTP/1.1",
@@ -165,7 +165,7 @@ async def test_a_proxy_that_is_asked_for_is_used_for_both():
 async def test_redirects_are_not_followed(status):
     answer = reply(b"", status, headers="Location: /elsewhere\r\n")
     async with serve(always(answer)) as raw, open_transport() as transport:
-        assert (await transport.send(ask(raw), {})).head.status == int(status[:3])
+        assert (await transport.send(ask(raw))).head.status == int(status[:3])
         head, _ = await fetch(transport, raw.url + LINK)
     assert (head.status, head.headers["location"]) == (int(status[:3]), "/elsewhere")
     assert len(raw.heads) == 2
@@ -178,7 +178,7 @@ async def test_a_given_session_is_used_for_the_api_but_never_for_files_and_stays
     async with aiohttp.ClientSession(headers={"X-Own": "1"}) as session:
         async with serve(always(reply())) as raw:
             async with open_transport(session=session) as transport:
-                await transport.send(ask(raw), {"Authorization": "token"})
+                await transport.send(ask(raw, headers={"Authorization": "token"}))
                 await fetch(transport, raw.url + LINK)
             assert not session.closed
         assert raw.headers(0)["X-Own"] == "1"
@@ -193,16 +193,16 @@ async def test_nothing_is_opened_before_the_first_request_and_closing_is_safe_tw
 
 async def test_a_closed_transport_opens_nothing_until_it_is_opened_again():
     async with serve(always(reply())) as raw, open_transport() as transport:
-        await transport.send(ask(raw), {})
+        await transport.send(ask(raw))
         await transport.aclose()
         for _ in range(2):
             with pytest.raises(ConfigError, match="not open"):
-                await transport.send(ask(raw), {})
+                await transport.send(ask(raw))
             with pytest.raises(ConfigError, match="not open"):
                 await fetch(transport, raw.url)
         assert len(raw.heads) == 1
         transport.reopen()
-        await transport.send(ask(raw), {})
+        await transport.send(ask(raw))
         await fetch(transport, raw.url)
     assert len(raw.heads) == 3
 
@@ -213,7 +213,7 @@ async def test_a_closed_transport_opens_nothing_until_it_is_opened_again():
 async def test_a_connection_is_kept_and_used_again():
     async with serve(always(reply())) as raw, open_transport() as transport:
         for _ in range(3):
-            await transport.send(ask(raw), {})
+            await transport.send(ask(raw))
     assert (len(raw.heads), raw.connections) == (3, 1)
 
 
@@ -229,19 +229,19 @@ async def test_a_request_on_a_dead_kept_connection_is_not_resent_unseen(own_sess
         session = await stack.enter_async_context(aiohttp.ClientSession()) if own_session else None
         raw = await stack.enter_async_context(serve(act))
         transport = await stack.enter_async_context(open_transport(session=session))
-        await transport.send(ask(raw), {})
+        await transport.send(ask(raw))
         with pytest.raises(UnavailableError, match="closed without an answer"):
-            await transport.send(ask(raw), {})
+            await transport.send(ask(raw))
         assert len(raw.heads) == 2
         # The next call has a connection of its own.
-        await transport.send(ask(raw), {})
+        await transport.send(ask(raw))
     assert len(raw.heads) == 3
 
 
 async def test_a_server_that_closes_without_an_answer_is_asked_once():
     async with serve(always(b"", close=True)) as raw, open_transport() as transport:
         with pytest.raises(UnavailableError, match="closed without an answer"):
-            await transport.send(ask(raw), {})
+            await transport.send(ask(raw))
     assert len(raw.heads) == 1
 
 
@@ -260,7 +260,7 @@ async def fetch_beginning(transport, url):
 
 async def test_a_cancelled_request_leaves_nothing_behind():
     async with serve(always(b"")) as raw, open_transport() as transport:
-        for coroutine in (transport.send(ask(raw), {}), fetch(transport, raw.url)):
+        for coroutine in (transport.send(ask(raw)), fetch(transport, raw.url)):
             task = asyncio.create_task(coroutine)
             await asyncio.sleep(0.05)
             task.cancel()
@@ -276,7 +276,7 @@ async def test_the_names_of_headers_come_in_lower_case():
         serve(always(reply(headers='ReTrY-AfTeR: 7\r\nETag: "x"\r\n'))) as raw,
         open_transport() as transport,
     ):
-        head = (await transport.send(ask(raw), {})).head
+        head = (await transport.send(ask(raw))).head
         other, _ = await fetch(transport, raw.url)
     assert isinstance(head, Head)
     assert (head.headers["retry-after"], other.headers["etag"]) == ("7", '"x"')
@@ -284,10 +284,10 @@ async def test_the_names_of_headers_come_in_lower_case():
 
 async def test_a_reply_as_large_as_allowed_is_read_and_one_byte_more_is_refused():
     async with serve(always(reply(b"x" * MAX_REPLY))) as raw, open_transport() as transport:
-        assert len((await transport.send(ask(raw), {})).body) == MAX_REPLY
+        assert len((await transport.send(ask(raw))).body) == MAX_REPLY
     async with serve(always(reply(b"x" * (MAX_REPLY + 1)))) as raw, open_transport() as transport:
         with pytest.raises(ProtocolError, match="more than") as caught:
-            await transport.send(ask(raw), {})
+            await transport.send(ask(raw))
     assert caught.value.service == "growingio-saas"
 
 
@@ -298,7 +298,7 @@ async def test_a_reply_that_grows_out_of_a_few_compressed_bytes_is_refused():
         open_transport() as transport,
     ):
         with pytest.raises(ProtocolError, match="more than"):
-            await transport.send(ask(raw), {})
+            await transport.send(ask(raw))
 
 
 async def test_an_endless_reply_is_refused_when_it_is_too_large():
@@ -311,7 +311,7 @@ async def test_an_endless_reply_is_refused_when_it_is_too_large():
 
     async with serve(act) as raw, open_transport() as transport:
         with pytest.raises(ProtocolError, match="more than"):
-            await transport.send(ask(raw), {})
+            await transport.send(ask(raw))
 
 
 async def test_a_file_comes_as_it_is_without_any_decoding():
@@ -332,7 +332,7 @@ async def test_a_server_that_falls_silent_is_given_up_after_the_time_out(data):
     async with serve(always(data)) as raw, open_transport(timeout=0.2) as transport:
         start = time.monotonic()
         with pytest.raises(UnavailableError, match=r"time-out after 0\.2 s"):
-            await transport.send(ask(raw), {})
+            await transport.send(ask(raw))
     assert 0.19 <= time.monotonic() - start < 1.5
 
 
@@ -426,7 +426,7 @@ async def test_after_a_chunk_size_that_is_no_number_the_call_ends_and_a_file_kee
     begin = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n" + b"x" * 1000
     async with serve(always(begin, b"\r\nzz\r\n")) as raw, open_transport(timeout=1) as transport:
         with pytest.raises(UnavailableError):
-            await transport.send(ask(raw), {})
+            await transport.send(ask(raw))
         received = bytearray()
         with contextlib.suppress(TimeoutError, UnavailableError):
             async with asyncio.timeout(1.5), transport.stream(URL(raw.url), {}) as (_, body):
@@ -453,7 +453,7 @@ async def test_a_name_that_does_not_exist_is_named():
     async with open_transport(api_host="nonexistent.invalid") as transport:
         for coroutine in (
             transport.send(
-                Request(operation="o", method="GET", url="http://nonexistent.invalid/x?CANARY-q=1"), {}
+                Request(operation="o", method="GET", url="http://nonexistent.invalid/x?CANARY-q=1")
             ),
             fetch(transport, "http://nonexistent.invalid/x?CANARY-q=1"),
         ):
@@ -485,7 +485,7 @@ async def test_tls_works_with_a_ca_of_ones_own():
     tls = server_context(CA.issue_cert("127.0.0.1"))
     with serve_tls(tls, reply(headers="Connection: close\r\n")) as raw:
         async with open_transport(ssl=trusting()) as transport:
-            assert (await transport.send(ask(raw), {})).head.status == 200
+            assert (await transport.send(ask(raw))).head.status == 200
             assert (await fetch(transport, raw.url))[0].status == 200
 
 

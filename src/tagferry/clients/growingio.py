@@ -89,7 +89,11 @@ class GrowingIO:
             saas.SERVICE, timeout=timeout, session=session, ssl=ssl, proxy=proxy, api_host=host
         )
         credential = Credential(token, name="the GrowingIO token", hint=saas.TOKEN_HINT)
-        authorize = functools.partial(saas.authorize, client_id=saas.check_client_id(client_id))
+        public_key = saas.check_client_id(client_id)
+
+        def sign(request: Request, token: str) -> Request:
+            return request.with_headers(saas.authorize(token, public_key))
+
         emit = listen(on_event)
         clock = SystemClock()
         make_backoff = functools.partial(
@@ -102,7 +106,7 @@ class GrowingIO:
                     shared_quota((self._base_url, credential.identity, kind), Rate.parse(rate)), clock
                 ),
                 credential=credential,
-                authorize=authorize,
+                sign=sign,
                 backoff=make_backoff(budget=RetryBudget()),
                 emit=emit,
             )

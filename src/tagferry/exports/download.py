@@ -122,6 +122,7 @@ class Download:
             failures += 1
             note = functools.partial(self._note_broken, number, part, failure)
             await backoff.pause(failure, failures, since, note)
+            backoff.budget.take(backoff.clock.now())
 
     async def _transfer(self, number: int, part: PartFile, state: PartState) -> None:
         partial = _partial(part, state)

@@ -25,12 +25,12 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     async def pause(
         self, error: TagferryError, failures: int, since: int, note: Callable[[float], None]
     ) -> None:
-        """Wait before the next try.
+        """Wait before the next try, and until the budget has a place for it.
 
         Args:
             error: What went wrong.
             failures: How many tries failed in a row, this one included.
-            since: When the first of them began, in ns.
+            since: When the first of them failed, in ns.
             note: Told the wait in seconds before it begins.
 
         Raises:
@@ -39,7 +39,17 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
         delay = self.policy.delay(error, failures, self.chance())
         if delay is None:
             raise error
-        while wait := self.budget.take(self.clock.now()) / SECOND:
+        note(delay)
+        await self.clock.sleep(delay)
+        await self.wait_for_room(error, since)
+
+    async def wait_for_room(self, error: TagferryError, since: int) -> None:
+        """Wait until the budget has a place, which the sender takes when it sends.
+
+        Raises:
+            TagferryError: The error itself, when it would take too long.
+        """
+        while wait := self.budget.wait(self.clock.now()) / SECOND:
             # Each looks again at a time of its own: were all to look as soon as there may be room, those who
             # began together would stay together, and a service that is back would hear nobody for a minute.
             wait *= 2 - self.chance()
@@ -47,5 +57,3 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
             if (self.clock.now() - since) / SECOND + wait > self.policy.patience:
                 raise error
             await self.clock.sleep(wait)
-        note(delay)
-        await self.clock.sleep(delay)

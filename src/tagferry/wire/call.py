@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -14,11 +14,16 @@ from tagferry.wire.backoff import Backoff
 from tagferry.wire.credential import Credential
 from tagferry.wire.limiter import Limiter
 from tagferry.wire.message import Reply, Request
+from tagferry.wire.quota import Permit
 from tagferry.wire.transport import Transport
 
 __all__ = ["Caller"]
 
 T = TypeVar("T")
+
+
+def _always(_: AuthError) -> bool:
+    return True
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,8 +32,10 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     transport: Transport
     limiter: Limiter
     credential: Credential
-    authorize: Callable[[str], Mapping[str, str]]
-    """Turns the token into request headers."""
+    sign: Callable[[Request, str], Request]
+    """Puts the token into a request."""
+    renewable: Callable[[AuthError], bool] = _always
+    """Whether another token may help against a refusal."""
     backoff: Backoff
     emit: Emit
 
@@ -37,43 +44,112 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
         Args:
             request: A request that may safely be sent again.
-            read: Turns a reply into a value or raises a `TagferryError`.
+            read: Turns a reply into a value or raises a `TagferryError`. An `AuthError` with a `retry_after`
+                means that the service hears nobody for so long; after it, one request goes alone, and when
+                that one is refused as well, its error is raised.
             urgent: Whether the request goes before the ones that are not.
 
         Raises:
             TagferryError: What `read` or the transport raised, when no retry is left or useful.
         """
-        since = self.backoff.clock.now()
-        self.backoff.budget.note_call(since)
-        failures = 0
+        return await _Call(self, request, read, urgent=urgent).run()
+
+
+class _Call(Generic[T]):
+    """One call, with what went wrong on its way."""
+
+    def __init__(self, caller: Caller, request: Request, read: Callable[[Reply], T], *, urgent: bool) -> None:
+        self._caller = caller
+        self._request = request
+        self._read = read
+        self._urgent = urgent
+        self._failure: TagferryError | None = None
+        self._failures = 0
+        self._since = 0  # when the first of them failed, in ns
+        self._counted = False  # whether the present try stands in the budget
+        self._renewed = False
+        self._silenced = False
+
+    async def run(self) -> T:
+        backoff = self._caller.backoff
         while True:
             try:
-                return await self._send(request, read, urgent=urgent, renew=True)
+                return await self._try()
             except TagferryError as error:
-                failure = error
-            failures += 1
-            note = functools.partial(self._note, request, failure, failures)
-            await self.backoff.pause(failure, failures, since, note)
+                failure = self._failure = error
+            self._since = self._since or backoff.clock.now()
+            self._failures += 1
+            self._counted = False
+            await backoff.pause(failure, self._failures, self._since, functools.partial(self._note, failure))
 
-    def _note(self, request: Request, error: TagferryError, failures: int, delay: float) -> None:
-        self.emit(Retrying(operation=request.operation, failures=failures, delay=delay, error=error))
+    def _note(self, failure: TagferryError, delay: float) -> None:
+        operation, failures = self._request.operation, self._failures
+        self._caller.emit(Retrying(operation=operation, failures=failures, delay=delay, error=failure))
 
-    async def _send(self, request: Request, read: Callable[[Reply], T], *, urgent: bool, renew: bool) -> T:
-        await self.credential.value()
-        async with self.limiter.permit(urgent=urgent):
-            # Only now: the token may have been renewed while this request waited for its turn.
-            token = self.credential.latest
-            reply = await self.transport.send(request, {**request.headers, **self.authorize(token)})
-        try:
-            value = read(reply)
-        except ThrottledError as error:
-            self.limiter.slow_down(error.retry_after)
-            self.emit(Throttled(operation=request.operation, wait=error.retry_after))
-            raise
-        except AuthError:
-            if not (renew and await self.credential.renew(token)):
-                raise
+    async def _try(self) -> T:
+        while True:
+            token, result = await self._exchange()
+            if not isinstance(result, TagferryError):
+                return result
+            if not (isinstance(result, AuthError) and await self._mend(result, token)):
+                raise result
+
+    async def _exchange(self) -> tuple[str, T | TagferryError]:
+        """Send once, when the quota and the budget allow; return the token and what came of it."""
+        caller = self._caller
+        while True:
+            await caller.credential.value()
+            async with caller.limiter.permit(urgent=self._urgent) as permit:
+                if self._may_go():
+                    # Only now: the token may have been renewed while this request waited for its turn.
+                    token = caller.credential.latest
+                    reply = await caller.transport.send(caller.sign(self._request, token))
+                    permit.answered = True
+                    return token, self._judge(reply, permit)
+                caller.limiter.void(permit)
+            assert self._failure is not None
+            await caller.backoff.wait_for_room(self._failure, self._since)
+
+    def _may_go(self) -> bool:
+        """Count a try at the moment it is sent; a retry needs a place in the budget."""
+        if self._counted:
+            return True
+        backoff = self._caller.backoff
+        now = backoff.clock.now()
+        if self._failure is None:
+            backoff.budget.note_call(now)
+            self._counted = True
         else:
-            self.limiter.recover()
-            return value
-        return await self._send(request, read, urgent=urgent, renew=False)
+            self._counted = backoff.budget.take(now)
+        return self._counted
+
+    def _judge(self, reply: Reply, permit: Permit) -> T | TagferryError:
+        """Read a reply, and tell the limiter what it means to the others."""
+        limiter = self._caller.limiter
+        try:
+            value = self._read(reply)
+        except ThrottledError as error:
+            limiter.slow_down(error.retry_after)
+            self._throttled(error)
+            return error
+        except AuthError as error:
+            # Asked now: the limiter has to hear it before the permit goes back.
+            self._silenced = error.retry_after is not None and limiter.silence(permit, error.retry_after)
+            if self._silenced:
+                self._throttled(error)
+            return error
+        except TagferryError as error:
+            return error
+        limiter.recover(permit)
+        return value
+
+    def _throttled(self, error: TagferryError) -> None:
+        self._caller.emit(Throttled(operation=self._request.operation, wait=error.retry_after))
+
+    async def _mend(self, error: AuthError, token: str) -> bool:
+        """Do what may help against a refused token, once; tell whether to send again."""
+        renewed = False
+        if not self._renewed and (self._silenced or self._caller.renewable(error)):
+            self._renewed = True
+            renewed = await self._caller.credential.renew(token)
+        return renewed or self._silenced

@@ -30,14 +30,18 @@ class Credential:
         token: A token or its provider.
         name: What the token is called in messages and settings.
         hint: Where a user finds a token.
+        fresh: Tells whether what the provider gave may still be used, so that it is asked again in time.
 
     Raises:
         ConfigError: The token is empty or has characters that a header cannot carry.
     """
 
-    def __init__(self, token: Token, *, name: str, hint: str) -> None:
+    def __init__(
+        self, token: Token, *, name: str, hint: str, fresh: Callable[[], bool] = lambda: True
+    ) -> None:
         self._name = name
         self._hint = hint
+        self._fresh = fresh
         self._provider = token if callable(token) else None
         self._value = None if callable(token) else self._check(token)
         self._renewing = anyio.Lock()
@@ -64,11 +68,17 @@ class Credential:
         return self._value
 
     async def value(self) -> Secret:
-        """Return the token; the first call asks the provider."""
+        """Return the token; the provider is asked for the first one, and when it is no longer fresh."""
+        if self._value is not None and self._good and not self._renewing.locked():
+            return self._value
         async with self._renewing:
-            if self._value is None:
+            if self._value is None or not self._good:
                 self._value = await self._ask()
             return self._value
+
+    @property
+    def _good(self) -> bool:
+        return self._provider is None or self._fresh()
 
     async def renew(self, refused: str) -> bool:
         """Ask the provider once for another token than the refused one; tell whether there is one.

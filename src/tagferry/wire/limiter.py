@@ -56,30 +56,54 @@ class Limiter:
         return len(self._turns) + (self._head is not None)
 
     @asynccontextmanager
-    async def permit(self, *, urgent: bool = False) -> AsyncGenerator[None]:
+    async def permit(self, *, urgent: bool = False) -> AsyncGenerator[Permit]:
         """Hold a token for one request on the wire; the block ends when its response has come.
 
-        When the block ends with an exception or a cancellation, no response came: the token is kept longer.
+        When the block ends with an exception or a cancellation and the permit was not marked as answered,
+        no response came: the token is kept longer.
         """
-        permit = await self._take(urgent=urgent)
-        answered = False
+        permit = self._take_at_once() or await self._take(urgent=urgent)
         try:
-            yield
-            answered = True
+            yield permit
+            permit.answered = True
         finally:
             with _guard:
-                self._quota.give_back(permit, self._clock.now(), answered=answered)
+                self._quota.give_back(permit, self._clock.now(), answered=permit.answered)
             self._changed.set()
+
+    def void(self, permit: Permit) -> None:
+        """Take a permit back at once, since its request is not sent after all."""
+        with _guard:
+            self._quota.void(permit)
 
     def slow_down(self, wait: float | None = None) -> None:
         """Tell the quota that the service throttles; wait in seconds."""
         with _guard:
             self._quota.slow_down(self._clock.now(), wait)
 
-    def recover(self) -> None:
-        """Tell the quota that a call was not throttled."""
+    def silence(self, permit: Permit, wait: float) -> bool:
+        """Let nothing go for a wait in seconds, then one request alone; see `Quota.silence`."""
         with _guard:
-            self._quota.recover(self._clock.now())
+            return self._quota.silence(permit, self._clock.now(), wait)
+
+    def hold(self, wait: float) -> None:
+        """Let nothing go for a wait in seconds."""
+        with _guard:
+            self._quota.hold(self._clock.now() + int(wait * SECOND))
+
+    def recover(self, permit: Permit | None = None) -> None:
+        """Tell the quota that a call was accepted."""
+        with _guard:
+            self._quota.recover(self._clock.now(), permit)
+
+    def _take_at_once(self) -> Permit | None:
+        """Take a token when one is free and nobody waits for it: most requests, at a low load."""
+        if self._head is not None:
+            return None
+        with _guard:
+            now = self._clock.now()
+            at = self._quota.ready_at(now)
+            return self._quota.take(now) if at is not None and at <= now else None
 
     async def _take(self, *, urgent: bool) -> Permit:
         ticket = self._turns.join(urgent=urgent)

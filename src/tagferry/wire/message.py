@@ -23,6 +23,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
     headers: Mapping[str, str] = {}
     body: bytes = b""
 
+    def with_headers(self, headers: Mapping[str, str]) -> Request:
+        """Return the same request with further headers."""
+        return msgspec.structs.replace(self, headers={**self.headers, **headers})
+
     @property
     def place(self) -> str:
         """Scheme, host and path, safe to print."""

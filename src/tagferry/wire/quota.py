@@ -58,10 +58,13 @@ class Rate(msgspec.Struct, frozen=True):
 class Permit:
     """One token, taken for one request on the wire."""
 
-    __slots__ = ("used",)
+    __slots__ = ("answered", "slot", "used")
 
-    def __init__(self) -> None:
+    def __init__(self, slot: int | None) -> None:
         self.used = True
+        self.slot = slot  # when the send before this one was due
+        self.answered = False
+        """Whether the response came, whatever becomes of it."""
 
 
 class Quota:
@@ -79,6 +82,8 @@ class Quota:
         self._returns: list[int] = []  # when each token that came back is free again; sorted
         self._slot: int | None = None  # when the latest send was due
         self._not_before: int | None = None
+        self._silent = False
+        self._probe: Permit | None = None  # the one call that may go after a silence
         self._slowed: int | None = None
         self._paced = 0  # when the pace changed last
 
@@ -100,6 +105,8 @@ class Quota:
         """Return the earliest time for the next send, or None while only a response can tell."""
         while self._returns and self._returns[0] <= now:
             self._returns.pop(0)
+        if self._probe is not None:
+            return None
         at = now
         busy = self._out + len(self._returns) - self.rate.calls
         if busy >= 0:
@@ -114,9 +121,17 @@ class Quota:
         """Take a token for a request that is sent now; `ready_at` must have said so."""
         # A send that is late by less than a spacing does not move the ones after it.
         due = now if self._slot is None else self._slot + self._spacing
+        permit = Permit(self._slot)
         self._slot = min(now, max(due, now - self._spacing))
         self._out += 1
-        return Permit()
+        if self._silent:
+            self._probe = permit
+        return permit
+
+    def void(self, permit: Permit) -> None:
+        """Take a token back whose request was not sent after all, before another one is taken."""
+        self._settle(permit)
+        self._slot = permit.slot
 
     def give_back(self, permit: Permit, now: int, *, answered: bool) -> None:
         """Give a token back, once.
@@ -126,26 +141,52 @@ class Quota:
             now: When the response came, or when the connection was closed without one.
             answered: Whether a response came; without one the request may still reach the server.
         """
-        if not permit.used:
+        if not self._settle(permit):
             return
-        permit.used = False
-        self._out -= 1
         free = now + self.rate.period + GUARD + (0 if answered else QUARANTINE)
         where = len(self._returns)
         while where and self._returns[where - 1] > free:
             where -= 1
         self._returns.insert(where, free)
 
+    def _settle(self, permit: Permit) -> bool:
+        if not permit.used:
+            return False
+        permit.used = False
+        self._out -= 1
+        if self._probe is permit:
+            # It told nothing, or the silence would be over: another one probes.
+            self._probe = None
+        return True
+
+    def hold(self, until: int) -> None:
+        """Send nothing before a time."""
+        self._not_before = until if self._not_before is None else max(self._not_before, until)
+
+    def silence(self, permit: Permit, now: int, wait: float) -> bool:
+        """Send nothing for a wait in seconds, and then one call alone until it is accepted.
+
+        Returns:
+            Whether to try again after it; not if the call that was refused was already that one.
+        """
+        if not self._silent or permit is self._probe:
+            # Calls that were on the wire together are refused together; the first of them says it for all.
+            self.hold(now + int(wait * SECOND))
+        self._silent = True
+        return permit is not self._probe
+
     def slow_down(self, now: int, wait: float | None = None) -> None:
         """Halve the pace, at most once a period, and send nothing for a wait in seconds."""
         if wait:
-            self._not_before = max(self._not_before or 0, now + int(wait * SECOND))
+            self.hold(now + int(wait * SECOND))
         if self._slowed is None or now - self._slowed >= self.rate.period:
             self._slowed = self._paced = now
             self.pace = max(self.pace * _SLOWER, _SLOWEST)
 
-    def recover(self, now: int) -> None:
-        """Note a call that was not throttled: the pace grows with the time since it changed."""
+    def recover(self, now: int, permit: Permit | None = None) -> None:
+        """Note a call that was accepted: the pace grows with the time since it changed."""
+        if permit is not None and permit is self._probe:
+            self._probe, self._silent = None, False
         if self.pace < 1.0:
             self.pace = min(1.0, self.pace + (now - self._paced) / _RECOVERY)
             self._paced = now

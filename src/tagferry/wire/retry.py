@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
@@ -27,6 +28,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The longest delay of our own choice, in seconds."""
     patience: float = 180.0
     """The longest wait for a place in the budget since the first failure, in seconds."""
+    limits: Mapping[int | str | None, int] = {}
+    """The most retries after errors with certain codes, where they are fewer."""
 
     def delay(self, error: TagferryError, failures: int, chance: float) -> float | None:
         """Return the wait before the next try in seconds, or None when it is time to give up.
@@ -38,7 +41,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
             failures: How many tries failed in a row, this one included.
             chance: A random number from 0 to 1.
         """
-        if not error.retryable or failures > self.retries:
+        if not error.retryable or failures > min(self.retries, self.limits.get(error.code, failures)):
             return None
         # The exponent is bounded so that a very long row of failures cannot overflow a float.
         bound = min(self.cap, self.base * 2.0 ** min(failures - 1, 32))
@@ -67,13 +70,19 @@ class RetryBudget:
         self._forget(now)
         self._calls.append(now)
 
-    def take(self, now: int) -> int:
-        """Take a retry if one is free; return how long to wait for one, in ns, else 0."""
+    def wait(self, now: int) -> int:
+        """Return how long to wait for a place, in ns; 0 when there is one."""
         self._forget(now)
         if len(self._retries) < max(self._floor, int(self._share * len(self._calls))):
-            self._retries.append(now)
             return 0
         return self._retries[0] + _MINUTE - now if self._retries else _MINUTE
+
+    def take(self, now: int) -> bool:
+        """Take a place for a retry that is sent now; tell whether there was one."""
+        if self.wait(now):
+            return False
+        self._retries.append(now)
+        return True
 
     def _forget(self, now: int) -> None:
         for times in (self._calls, self._retries):

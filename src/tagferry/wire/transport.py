@@ -89,8 +89,8 @@ class Transport:
             if resolver is not None:
                 await resolver.close()
 
-    async def send(self, request: Request, headers: Mapping[str, str]) -> Reply:
-        """Send an API request with its final headers, once, and return the whole reply.
+    async def send(self, request: Request) -> Reply:
+        """Send an API request as it is, once, and return the whole reply.
 
         Raises:
             TagferryError: No whole reply of a sane size came.
@@ -105,7 +105,7 @@ class Transport:
             async with session.request(
                 request.method,
                 URL(request.url, encoded=True),
-                headers=headers,
+                headers=request.headers,
                 data=request.body or None,
                 allow_redirects=False,
                 raise_for_status=False,
