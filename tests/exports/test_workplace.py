@@ -64,7 +64,7 @@ def test_nothing_gets_a_name_when_one_of_the_names_is_taken(tmp_path, export):
 def test_a_name_that_is_taken_in_the_last_moment_is_not_replaced(tmp_path, export, monkeypatch):
     place = Workplace.open(export, tmp_path, resume=True)
     fill(place, b"one")
-    monkeypatch.setattr(workplace_module, "_check_free", lambda target: target.write_bytes(b"mine"))
+    monkeypatch.setattr(workplace_module, "check_free", lambda target: target.write_bytes(b"mine"))
     with pytest.raises(DiskError, match="came into being"):
         place.commit(replace=False)
     place.close()

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import itertools
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tagferry.errors import DiskError
 from tagferry.exports.disk import disk_errors, sync_directory
 from tagferry.exports.naming import final_name, find_finals, find_parts, part_name, record_name
 from tagferry.exports.outcome import SavedFile
 from tagferry.exports.part import PartFile, hash_file
+from tagferry.exports.place import check_free, place_file
 from tagferry.exports.record import PartState, Record, RecordFile
 
 if TYPE_CHECKING:
     from tagferry.exports.export import Export
 
 __all__ = ["Workplace", "is_committing"]
-
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-"""What file systems without hard links answer, such as FAT."""
 
 _serial = itertools.count()
 
@@ -143,7 +139,7 @@ class Workplace:
         self._book.check_writer(self._record.writer)
         if not replace and not self.committing:
             for state in self.parts:
-                _check_free(self._directory / (state.final or ""))
+                check_free(self._directory / (state.final or ""))
         self._record.committing = True
         # Whoever finishes this after a crash has to do what was asked for here.
         self._record.replacing = replace = replace or self._record.replacing
@@ -153,7 +149,7 @@ class Workplace:
             path = self._directory / (state.final or "")
             unfinished = self._part(number, len(self.parts))
             if unfinished.exists():
-                _rename(unfinished, path, replace=replace)
+                place_file(unfinished, path, replace=replace)
             files.append(SavedFile(path, state.offset, state.sha256))
         if replace:
             self._drop_others({file.path.name for file in files})
@@ -231,34 +227,3 @@ def _digest(export: Export) -> str:
     """Return what tells one export from another; it holds no secret."""
     request = export.request
     return hashlib.sha256(f"{export.kind} {request.method} {request.url}".encode() + request.body).hexdigest()
-
-
-def _rename(source: Path, target: Path, *, replace: bool) -> None:
-    with disk_errors(target, "rename the finished file to"):
-        if replace and not (target.exists() and source.samefile(target)):
-            source.replace(target)
-            return
-        try:
-            # Unlike a rename, a link never replaces what someone else wrote in the meantime.
-            target.hardlink_to(source)
-        except FileExistsError:
-            if not source.samefile(target):
-                raise _taken(target) from None
-            # A crash came between this and the next step.
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            _check_free(target)
-            source.rename(target)
-            return
-        source.unlink()
-
-
-def _check_free(target: Path) -> None:
-    if target.is_symlink() or target.exists():
-        raise _taken(target)
-
-
-def _taken(target: Path) -> DiskError:
-    hint = "use --if-exists replace (if_exists=), or another directory"
-    return DiskError(f"{target} came into being in the meantime", code="EEXIST", hint=hint)
