@@ -23,19 +23,41 @@ PURE = {
     "exports.link",
     "exports.resume",
     "exports.naming",
+    "rows.binding",
+    "rows.cdp",
+    "rows.compression",
+    "rows.delimited",
+    "rows.dialect",
+    "rows.encoding",
+    "rows.fault",
+    "rows.feed",
+    "rows.header",
+    "rows.jsonl",
+    "rows.lines",
+    "rows.parser",
+    "rows.records",
+    "wire.secret",
+    "lookups.accounts",
+    "lookups.lines",
+    "lookups.outcome",
+    "lookups.plan",
+    "lookups.watermark",
 }
 VALUES = {
     "__future__",
     "base64",
     "collections",
+    "csv",
     "dataclasses",
     "datetime",
+    "difflib",
     "email",
     "enum",
     "errno",
     "functools",
     "hashlib",
     "hmac",
+    "io",
     "ipaddress",
     "itertools",
     "json",
@@ -51,7 +73,11 @@ VALUES = {
 }
 """Modules of the standard library that know no clock, file, chance, environment or network."""
 IMPURE_NAMES = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "Path.cwd", "Path.home"}
-PARTIAL = {"pathlib": {"Path", "PurePath"}, "urllib": {"parse"}}
+PARTIAL = {
+    "codecs": {"IncrementalDecoder", "getincrementaldecoder"},
+    "pathlib": {"Path", "PurePath"},
+    "urllib": {"parse"},
+}
 FILE_CALLS = {
     "exists",
     "is_file",
@@ -78,12 +104,14 @@ FILE_CALLS |= {
 """Of these modules only so much is pure."""
 FORBIDDEN = {
     "errors": ("",),
-    "events": ("services", "clients", "wire", "exports", "cli", "emulator"),
-    "wire": ("services", "clients", "exports", "cli", "emulator", "settings"),
+    "events": ("services", "clients", "wire", "exports", "lookups", "cli", "emulator"),
+    "wire": ("services", "clients", "exports", "lookups", "cli", "emulator", "settings"),
     "services": ("clients", "cli", "emulator", "settings"),
-    "exports": ("services", "clients", "cli", "emulator", "settings"),
+    "lookups": ("services", "clients", "cli", "emulator", "settings"),
+    "exports": ("services", "clients", "lookups", "cli", "emulator", "settings"),
+    "rows": ("services", "clients", "lookups", "cli", "emulator", "settings"),
     "clients": ("cli", "emulator", "settings"),
-    "settings": ("clients", "exports", "cli", "emulator"),
+    "settings": ("clients", "exports", "lookups", "cli", "emulator"),
 }
 """What a package must not import of ours; an empty name stands for anything."""
 

@@ -53,6 +53,12 @@ def test_names_of_variables_are_the_documented_ones():
         "TAGFERRY_GROWINGIO_TOKEN",
         "TAGFERRY_GROWINGIO_BASE_URL",
         "TAGFERRY_GROWINGIO_CLIENT_ID",
+        "TAGFERRY_TENCENT_SDKAPPID",
+        "TAGFERRY_TENCENT_IDENTIFIER",
+        "TAGFERRY_TENCENT_SECRET_KEY",
+        "TAGFERRY_TENCENT_USER_SIG",
+        "TAGFERRY_TENCENT_BASE_URL",
+        "TAGFERRY_TENCENT_REGION",
     }
 
 

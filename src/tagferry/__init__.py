@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tagferry.clients.growingio import GrowingIO
+    from tagferry.clients.tencent_im import TencentIM
     from tagferry.errors import (
         AuthError,
         ConfigError,
@@ -29,8 +30,18 @@ if TYPE_CHECKING:
     from tagferry.exports.job import Ready
     from tagferry.exports.many import download_all
     from tagferry.exports.outcome import ExportDone, ExportFailed, SavedFile
+    from tagferry.lookups.outcome import (
+        AccountError,
+        AccountFailed,
+        FetchReport,
+        Missing,
+        Tagged,
+        TagResult,
+    )
 
 __all__ = [
+    "AccountError",
+    "AccountFailed",
     "AuthError",
     "ConfigError",
     "DeadlineError",
@@ -38,29 +49,41 @@ __all__ = [
     "Export",
     "ExportDone",
     "ExportFailed",
+    "FetchReport",
     "GrowingIO",
     "IntegrityError",
     "JobFailedError",
     "LinkExpiredError",
+    "Missing",
     "ProtocolError",
     "Ready",
     "RecordError",
     "RefusedError",
     "SavedFile",
     "SubmitUnknownError",
+    "TagResult",
     "TagferryError",
+    "Tagged",
+    "TencentIM",
     "ThrottledError",
     "UnavailableError",
     "download_all",
 ]
 
 _PLACES = {
+    "AccountError": "tagferry.lookups.outcome",
+    "AccountFailed": "tagferry.lookups.outcome",
     "Export": "tagferry.exports.export",
     "ExportDone": "tagferry.exports.outcome",
     "ExportFailed": "tagferry.exports.outcome",
+    "FetchReport": "tagferry.lookups.outcome",
     "GrowingIO": "tagferry.clients.growingio",
+    "Missing": "tagferry.lookups.outcome",
     "Ready": "tagferry.exports.job",
     "SavedFile": "tagferry.exports.outcome",
+    "TagResult": "tagferry.lookups.outcome",
+    "Tagged": "tagferry.lookups.outcome",
+    "TencentIM": "tagferry.clients.tencent_im",
     "download_all": "tagferry.exports.many",
 }
 

@@ -12,9 +12,14 @@ if TYPE_CHECKING:
     from tagferry.errors import TagferryError
 
 __all__ = [
+    "BatchesHalved",
+    "Checkpointed",
     "Emit",
     "Event",
+    "FetchPlanned",
+    "Fetching",
     "LinkRenewed",
+    "OddAnswer",
     "PartSaved",
     "Polled",
     "Progress",
@@ -121,10 +126,64 @@ class PartSaved(Event, frozen=True, kw_only=True):
     size: int
 
 
+class FetchPlanned(Event, frozen=True, kw_only=True):
+    """A fetch knows its input, and what it will cost; nothing was asked yet."""
+
+    kind: str
+    output: str
+    accounts: int
+    """Accounts in the input, repeats included."""
+    distinct: int
+    left: int
+    """Accounts that no earlier run has brought."""
+    calls: int
+    """Calls that these need at least."""
+    seconds: float
+    """Seconds that these calls need at least."""
+
+
+class Fetching(Event, frozen=True, kw_only=True):
+    """A fetch goes on; emitted a few times a second."""
+
+    kind: str
+    output: str
+    distinct: int
+    tagged: int
+    missing: int
+    failed: int
+    requests: int
+    throttled: int
+
+
+class Checkpointed(Event, frozen=True, kw_only=True):
+    """What was fetched until now is on disk, and no later run asks for it again."""
+
+    kind: str
+    output: str
+    accounts: int
+
+
+class OddAnswer(Event, frozen=True, kw_only=True):
+    """The service answered in a way that is not documented; it is told once for each way."""
+
+    kind: str
+    what: str
+
+
+class BatchesHalved(Event, frozen=True, kw_only=True):
+    """The service found a call too large; the others have fewer accounts from now on."""
+
+    kind: str
+    size: int
+
+
 Emit = Callable[[Event], None]
 """A listener: a plain function, called on the event loop, so it must not block."""
 
 _LEVELS: dict[type[Event], int] = {
+    BatchesHalved: logging.WARNING,
+    FetchPlanned: logging.INFO,
+    OddAnswer: logging.WARNING,
     LinkRenewed: logging.INFO,
     PartSaved: logging.INFO,
     Resumed: logging.INFO,

@@ -65,6 +65,25 @@ SETTINGS = (
     ),
     Setting("growingio.base_url", "the address of the GrowingIO API", default=growingio_saas.BASE_URL),
     Setting("growingio.client_id", "the project's public key, which old GrowingIO tokens need"),
+    Setting(
+        "tencent.sdkappid",
+        "the SDKAppID of the Tencent IM app",
+        source="it is in the Chat console of Tencent Cloud, like 1400000000",
+    ),
+    Setting(
+        "tencent.identifier",
+        "the administrator of the Tencent IM app",
+        source="it is the UserID of an app administrator, set in the Chat console",
+    ),
+    Setting(
+        "tencent.secret_key",
+        "the secret key of the Tencent IM app",
+        secret=True,
+        source="it is in the Chat console, with the app's basic information",
+    ),
+    Setting("tencent.user_sig", "a UserSig made elsewhere, instead of the secret key", secret=True),
+    Setting("tencent.base_url", "the address of the Tencent IM API, instead of a region"),
+    Setting("tencent.region", "the data centre of the Tencent IM app, such as china or singapore"),
 )
 """Every setting; a further service adds its own here."""
 

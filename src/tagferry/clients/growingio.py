@@ -11,6 +11,7 @@ from typing import Self
 
 import aiohttp
 
+from tagferry.clients.arguments import check_retries, check_seconds
 from tagferry.errors import ConfigError
 from tagferry.events import Emit, listen
 from tagferry.exports.export import Export
@@ -78,9 +79,9 @@ class GrowingIO:
         on_event: Emit | None = None,
     ) -> None:
         self._base_url = check_base_url(base_url, service=saas.SERVICE, example=saas.BASE_URL)
-        _check_seconds("timeout", timeout)
-        _check_seconds("stall_timeout", stall_timeout)
-        _check_retries(retries)
+        check_seconds("timeout", timeout, service=saas.SERVICE)
+        check_seconds("stall_timeout", stall_timeout, service=saas.SERVICE)
+        check_retries(retries, service=saas.SERVICE)
         if proxy is not None:
             check_proxy(proxy, service=saas.SERVICE)
         self._entered = False
@@ -198,14 +199,3 @@ class GrowingIO:
             return saas.read_export(reply, what=what, now=self._backend.backoff.clock.unix())
 
         return await self._callers[request.operation].call(request, read, urgent=urgent)
-
-
-def _check_seconds(name: str, value: object) -> None:
-    if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        msg = f"{name} of {value!r} s is not positive and finite"
-        raise ConfigError(msg, service=saas.SERVICE, hint="30 suits most networks")
-
-
-def _check_retries(value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ConfigError(f"retries is {value!r}", service=saas.SERVICE, hint="give 0 or more")

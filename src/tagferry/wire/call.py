@@ -17,9 +17,18 @@ from tagferry.wire.message import Reply, Request
 from tagferry.wire.quota import Permit
 from tagferry.wire.transport import Transport
 
-__all__ = ["Caller"]
+__all__ = ["Caller", "Tally"]
 
 T = TypeVar("T")
+
+
+class Tally(msgspec.Struct):
+    """Counts what was sent."""
+
+    requests: int = 0
+    """Requests on the wire, retries included."""
+    throttled: int = 0
+    """Requests that were answered with "too fast"."""
 
 
 def _always(_: AuthError) -> bool:
@@ -39,7 +48,14 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     backoff: Backoff
     emit: Emit
 
-    async def call(self, request: Request, read: Callable[[Reply], T], *, urgent: bool = False) -> T:
+    async def call(
+        self,
+        request: Request,
+        read: Callable[[Reply], T],
+        *,
+        urgent: bool = False,
+        tally: Tally | None = None,
+    ) -> T:
         """Send a request until it has an answer that `read` accepts, and return what it read.
 
         Args:
@@ -48,20 +64,24 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
                 means that the service hears nobody for so long; after it, one request goes alone, and when
                 that one is refused as well, its error is raised.
             urgent: Whether the request goes before the ones that are not.
+            tally: Where to count what is sent for this call.
 
         Raises:
             TagferryError: What `read` or the transport raised, when no retry is left or useful.
         """
-        return await _Call(self, request, read, urgent=urgent).run()
+        return await _Call(self, request, read, tally or Tally(), urgent=urgent).run()
 
 
 class _Call(Generic[T]):
     """One call, with what went wrong on its way."""
 
-    def __init__(self, caller: Caller, request: Request, read: Callable[[Reply], T], *, urgent: bool) -> None:
+    def __init__(
+        self, caller: Caller, request: Request, read: Callable[[Reply], T], tally: Tally, *, urgent: bool
+    ) -> None:
         self._caller = caller
         self._request = request
         self._read = read
+        self._tally = tally
         self._urgent = urgent
         self._failure: TagferryError | None = None
         self._failures = 0
@@ -103,6 +123,7 @@ class _Call(Generic[T]):
                 if self._may_go():
                     # Only now: the token may have been renewed while this request waited for its turn.
                     token = caller.credential.latest
+                    self._tally.requests += 1
                     reply = await caller.transport.send(caller.sign(self._request, token))
                     permit.answered = True
                     return token, self._judge(reply, permit)
@@ -129,6 +150,7 @@ class _Call(Generic[T]):
         try:
             value = self._read(reply)
         except ThrottledError as error:
+            self._tally.throttled += 1
             limiter.slow_down(error.retry_after)
             self._throttled(error)
             return error

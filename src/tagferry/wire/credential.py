@@ -7,20 +7,12 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from tagferry.errors import AuthError, ConfigError, TagferryError
+from tagferry.wire.secret import Secret
 
-__all__ = ["Credential", "Secret", "Token"]
+__all__ = ["Credential", "Token"]
 
 Token = str | Callable[[], Awaitable[str]]
 """A token, or an async function that provides one and is asked again when it was refused."""
-
-
-class Secret(str):
-    """A text that `repr` hides, so that no traceback with local variables shows it."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "<hidden>"
 
 
 class Credential:

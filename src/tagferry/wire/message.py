@@ -37,7 +37,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
 
 
 class Head(msgspec.Struct, frozen=True):
-    """The status and the headers of a reply; header names are in lower case."""
+    """The status and the headers of a reply; names of headers are looked up in any case."""
 
     status: int
     headers: Mapping[str, str]

@@ -103,8 +103,11 @@ class Quota:
 
     def ready_at(self, now: int) -> int | None:
         """Return the earliest time for the next send, or None while only a response can tell."""
-        while self._returns and self._returns[0] <= now:
-            self._returns.pop(0)
+        back = 0
+        while back < len(self._returns) and self._returns[back] <= now:
+            back += 1
+        if back:
+            del self._returns[:back]
         if self._probe is not None:
             return None
         at = now

@@ -60,6 +60,7 @@ class Transport:
     ) -> None:
         self._service = service
         self._timeout = timeout
+        self._api_timeout = aiohttp.ClientTimeout(total=timeout)
         self._given = session
         self._ssl = ssl if ssl is not None else True
         self._proxy = proxy
@@ -109,10 +110,11 @@ class Transport:
                 data=request.body or None,
                 allow_redirects=False,
                 raise_for_status=False,
-                timeout=aiohttp.ClientTimeout(total=self._timeout),
+                timeout=self._api_timeout,
                 ssl=self._ssl,
                 proxy=self._proxy,
-                middlewares=(_Once(),),
+                # aiohttp never resends these unseen.
+                middlewares=() if request.method == "POST" else (_Once(),),
             ) as response:
                 return Reply(_head(response), await self._whole(response))
         except (TimeoutError, aiohttp.ClientError, OSError, _ResendError) as error:
@@ -186,6 +188,8 @@ class Transport:
         raise failure
 
     async def _whole(self, response: aiohttp.ClientResponse) -> bytes:
+        if (response.content_length or MAX_REPLY) < MAX_REPLY and "Content-Encoding" not in response.headers:
+            return await response.read()
         body = bytearray()
         async for chunk in response.content.iter_any():
             body += chunk
@@ -258,7 +262,7 @@ def _reason(error: BaseException, timeout: float) -> str:
 
 
 def _head(response: aiohttp.ClientResponse) -> Head:
-    return Head(response.status, {name.lower(): value for name, value in response.headers.items()})
+    return Head(response.status, response.headers)
 
 
 class _ResendError(Exception):

@@ -1,0 +1,341 @@
+"""The client of Tencent IM."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import ssl as tls
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from tagferry.clients.arguments import check_retries, check_seconds
+from tagferry.errors import ConfigError
+from tagferry.events import Emit, listen
+from tagferry.lookups.accounts import check_accounts, check_accounts_argument
+from tagferry.lookups.fetch import DEADLINE, Accounts, Job, fetch, retry
+from tagferry.lookups.outcome import (
+    AccountError,
+    AccountFailed,
+    FetchReport,
+    Missing,
+    Outcome,
+    Tagged,
+    TagResult,
+)
+from tagferry.lookups.service import LookupService
+from tagferry.lookups.stream import stream
+from tagferry.lookups.target import IfExists, Target
+from tagferry.services import tencent_codes as codes
+from tagferry.services import tencent_im as im
+from tagferry.services.tencent_answer import TagsAnswer, read_tags
+from tagferry.services.tencent_usersig import LIFETIME, check_secret_key, make_user_sig
+from tagferry.wire.backoff import Backoff
+from tagferry.wire.call import Caller, Tally
+from tagferry.wire.clock import Clock, SystemClock
+from tagferry.wire.credential import Credential, Token
+from tagferry.wire.limiter import Limiter, shared_quota
+from tagferry.wire.message import Reply
+from tagferry.wire.origin import check_base_url, check_proxy, host_of
+from tagferry.wire.quota import SECOND, Rate
+from tagferry.wire.retry import RetryBudget, RetryPolicy
+from tagferry.wire.secret import Secret
+from tagferry.wire.transport import Transport
+
+__all__ = ["TencentIM"]
+
+_MOST_WORKERS = 256
+_RENEW_AFTER = 0.9 * LIFETIME
+
+
+class TencentIM:
+    """Looks up the tags of accounts in Tencent IM.
+
+    Use it as an async context manager. Making one sends, opens and starts nothing.
+
+    Args:
+        sdkappid: The app's number, from the Chat console.
+        identifier: The UserID of an app administrator.
+        secret_key: The app's secret key; signatures (UserSig) are made of it here.
+        user_sig: A signature of your own instead, or an async function that provides one; it is asked again
+            when the service refuses what it gave.
+        region: The app's data centre, such as ``"china"`` or ``"singapore"``.
+        base_url: The API's origin instead of a region.
+        service: ``"all_member_push"``, or its successor ``"timpush"``.
+        rate: Calls that the service allows for this app; all clients of the process share them. Tencent
+            alarms its customer at 80 % of the limit, so ``"79/s"`` is the quiet choice.
+        timeout: Seconds for one request.
+        retries: How often a failed request is tried again in a row.
+        session: Your own aiohttp session; you close it.
+        ssl: Your own TLS settings.
+        proxy: The URL of a proxy. Proxies of the environment are not used.
+        on_event: Called with every `tagferry.events.Event`; must not block.
+
+    Raises:
+        ConfigError: A value that cannot work.
+
+    Example:
+        >>> async with TencentIM(sdkappid=1400000000, identifier="admin", secret_key=key) as im:
+        ...     report = await im.fetch_tags(accounts, "tags.jsonl")
+    """
+
+    def __init__(
+        self,
+        *,
+        sdkappid: int,
+        identifier: str,
+        secret_key: str | None = None,
+        user_sig: Token | None = None,
+        region: str | None = None,
+        base_url: str | None = None,
+        service: str = "all_member_push",
+        rate: str = str(im.RATE),
+        timeout: float = 10.0,
+        retries: int = 8,
+        session: aiohttp.ClientSession | None = None,
+        ssl: tls.SSLContext | None = None,
+        proxy: str | None = None,
+        on_event: Emit | None = None,
+    ) -> None:
+        self._app = im.check_sdkappid(sdkappid)
+        self._admin = im.check_identifier(identifier)
+        self._command = im.check_service(service)
+        self._base_url = _choose_origin(region, base_url)
+        check_seconds("timeout", timeout, service=im.SERVICE)
+        check_retries(retries, service=im.SERVICE)
+        if proxy is not None:
+            check_proxy(proxy, service=im.SERVICE)
+        self._clock = SystemClock()
+        quota_rate = Rate.parse(rate)
+        emit = listen(on_event)
+        self._entered = False
+        self._transport = Transport(
+            im.SERVICE,
+            timeout=timeout,
+            session=session,
+            ssl=ssl,
+            proxy=proxy,
+            api_host=host_of(self._base_url),
+        )
+        limiter = Limiter(
+            shared_quota((self._base_url, self._app, im.COMMANDS[service]), quota_rate), self._clock
+        )
+        backoff = Backoff(
+            policy=RetryPolicy(retries=retries, limits=codes.RETRY_LIMITS),
+            budget=RetryBudget(),
+            clock=self._clock,
+            chance=random.random,
+        )
+        self._caller = Caller(
+            transport=self._transport,
+            limiter=limiter,
+            credential=_make_credential(self._app, self._admin, secret_key, user_sig, self._clock),
+            sign=im.make_signer(self._app, self._admin, random.random),
+            renewable=codes.is_renewable,
+            backoff=backoff,
+            emit=emit,
+        )
+        self._service = LookupService(
+            name=im.SERVICE,
+            kind=im.KIND,
+            ask=self._ask,
+            batch=im.BATCH,
+            workers=min(quota_rate.calls, _MOST_WORKERS),
+            rate=quota_rate.calls * SECOND / quota_rate.period,
+            is_spoilt=codes.is_spoilt,
+            is_too_large=codes.is_too_large,
+            judge=codes.judge_account,
+            hold=limiter.hold,
+            settings={"SDKAppID": str(self._app), "service": service, "address": self._base_url},
+            backoff=backoff,
+            emit=emit,
+        )
+
+    async def __aenter__(self) -> Self:
+        self._transport.reopen()
+        self._entered = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._entered = False
+        await self._transport.aclose()
+
+    async def get_tags(self, accounts: Iterable[str]) -> TagResult:
+        """Look up the tags of some accounts and hold them all in memory.
+
+        Args:
+            accounts: Accounts, compared exactly; for millions of them use `stream_tags` or `fetch_tags`.
+
+        Raises:
+            TypeError: It is a single `str`.
+            RecordError: An account is empty or cannot be sent; before any request.
+            TagferryError: A failure that is not for single accounts.
+        """
+        check_accounts_argument(accounts)
+        distinct = list(dict.fromkeys(accounts))
+        check_accounts(distinct, 1)
+        tags: dict[str, tuple[str, ...]] = {}
+        missing: set[str] = set()
+        failed: dict[str, AccountError] = {}
+        async with self.stream_tags(distinct, ordered=True) as outcomes:
+            async for one in outcomes:
+                match one:
+                    case Tagged():
+                        tags[one.account] = one.tags
+                    case Missing():
+                        missing.add(one.account)
+                    case AccountFailed():
+                        failed[one.account] = one.error
+        return TagResult(tags, frozenset(missing), failed)
+
+    def stream_tags(
+        self, accounts: Iterable[str] | AsyncIterable[str], *, ordered: bool = False
+    ) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
+        """Look up the tags of accounts while they are gone through; nothing is held whole.
+
+        Each item of the input has one outcome, repeats included: who wants each account once has to say so,
+        or to use `fetch_tags`. A slow reader slows the requests down.
+
+        Args:
+            accounts: Any iterable or async iterable of `str`.
+            ordered: Whether outcomes come in the order of the input, or as soon as they are there.
+
+        Returns:
+            An async context manager that gives the outcomes: `Tagged`, `Missing` or `AccountFailed`.
+
+        Raises:
+            TypeError: It is a single `str`.
+            RecordError: An account is empty or cannot be sent; raised where it is come to.
+            TagferryError: A failure that is not for single accounts; raised by the iteration.
+        """
+        return stream(self._service, accounts, ordered=ordered)
+
+    async def fetch_tags(
+        self,
+        accounts: Accounts,
+        output: str | os.PathLike[str],
+        *,
+        ordered: bool = False,
+        deadline: float | None = DEADLINE,
+        if_exists: IfExists = "error",
+        resume: bool = True,
+    ) -> FetchReport:
+        """Look up the tags of any number of accounts, and write them to a file, each account once.
+
+        The input is written beside the output first, without repeats. Answers are on disk within a second,
+        so that after a crash the same call goes on where it was. Accounts that the service would not answer
+        for go to the dead letters, ``NAME.dead.jsonl`` beside the output.
+
+        Args:
+            accounts: Any iterable or async iterable of `str`, or a source; it must be the same when an
+                unfinished fetch is gone on with, or empty if it is gone.
+            output: A file whose name ends in ``.jsonl`` or ``.csv``.
+            ordered: Whether the lines have the order of the input.
+            deadline: Seconds that this run may take; None for no bound.
+            if_exists: What to do about an output that is already there.
+            resume: Whether to go on with an unfinished fetch.
+
+        Raises:
+            ConfigError: Something cannot end well, or does not fit the unfinished fetch; before any request.
+            RecordError: An account of the input is damaged; before any request.
+            TagferryError: A failure that stops the whole fetch; the same call goes on later.
+        """
+        job = Job(
+            service=self._service,
+            accounts=accounts,
+            target=Target.of(output),
+            ordered=ordered,
+            if_exists=if_exists,
+            resume=resume,
+        )
+        return await fetch(job, deadline)
+
+    async def retry_tags(
+        self,
+        dead_letters: str | os.PathLike[str],
+        *,
+        ordered: bool = False,
+        deadline: float | None = DEADLINE,
+        resume: bool = True,
+    ) -> FetchReport:
+        """Ask again for the dead letters of a fetch, and merge what is answered into its output.
+
+        Args:
+            dead_letters: The file ``NAME.dead.jsonl``, beside the output that it came from.
+            ordered: Whether the added lines have the order of the dead letters.
+            deadline: Seconds that this run may take; None for no bound.
+            resume: Whether to go on with an unfinished retry.
+
+        Returns:
+            The report of the retry: its counts are of the dead letters only.
+
+        Raises:
+            ConfigError: The output is not there, or something else cannot end well; before any request.
+            TagferryError: A failure that stops the whole; the same call goes on later.
+        """
+        path = Path(dead_letters)
+        return await retry(self._service, path, ordered=ordered, resume=resume, deadline=deadline)
+
+    async def _ask(self, accounts: Sequence[str], tally: Tally) -> TagsAnswer:
+        if not self._entered:
+            hint = "open it: async with tagferry.TencentIM(...) as im"
+            raise ConfigError("the client is not open", service=im.SERVICE, hint=hint)
+        request = im.ask_tags(self._base_url, self._command, accounts)
+        return await self._caller.call(request, self._read, tally=tally)
+
+    def _read(self, reply: Reply) -> TagsAnswer:
+        return read_tags(reply, now=self._clock.unix())
+
+
+def _choose_origin(region: str | None, base_url: str | None) -> str:
+    if base_url is None:
+        return im.base_url_of(region or "china")
+    if region is not None:
+        msg = f"both a region ({region}) and a base URL are given"
+        raise ConfigError(msg, service=im.SERVICE, hint="give one of them")
+    return check_base_url(base_url, service=im.SERVICE, example=im.REGIONS["china"])
+
+
+def _make_credential(
+    sdkappid: int, identifier: str, secret_key: str | None, user_sig: Token | None, clock: Clock
+) -> Credential:
+    if (secret_key is None) == (user_sig is None):
+        how = "neither a secret key nor a UserSig is given"
+        how = how if secret_key is None else "both a secret key and a UserSig are given"
+        hint = "the secret key is in the Chat console; set TAGFERRY_TENCENT_SECRET_KEY"
+        raise ConfigError(how, service=im.SERVICE, hint=hint)
+    name, hint = "the UserSig", "make one for this SDKAppID and identifier, or give the secret key"
+    if user_sig is not None:
+        return Credential(user_sig, name=name, hint=hint)
+    maker = _SigMaker(sdkappid, identifier, check_secret_key(secret_key), clock)
+    return Credential(maker, name=name, hint=hint, fresh=maker.is_fresh)
+
+
+class _SigMaker:
+    """Makes signatures, each for about a day, and a new one in good time."""
+
+    def __init__(self, sdkappid: int, identifier: str, key: Secret, clock: Clock) -> None:
+        self._make = functools.partial(make_user_sig, sdkappid, key, identifier)
+        self._clock = clock
+        self._made = 0.0
+        self._count = 0
+
+    def __repr__(self) -> str:
+        return "_SigMaker()"
+
+    async def __call__(self) -> str:
+        self._made = self._clock.unix()
+        # Two signatures of one second would be the same text, and the service may have voided the first.
+        self._count += 1
+        return self._make(lifetime=LIFETIME + self._count, now=self._made)
+
+    def is_fresh(self) -> bool:
+        # A clock that was set back makes the signature one of the future.
+        return 0 <= self._clock.unix() - self._made < _RENEW_AFTER

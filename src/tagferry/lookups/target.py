@@ -1,0 +1,115 @@
+"""The files of one fetch: its output, its dead letters, and what stands beside them until it is done."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+
+from tagferry.errors import ConfigError
+from tagferry.exports.disk import check_directory, disk_errors
+from tagferry.lookups.lines import Format, find_format
+
+__all__ = ["IfExists", "Target", "output_of"]
+
+IfExists = Literal["error", "skip", "replace"]
+
+_DEAD = ".dead.jsonl"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where a fetch writes. Only `output` and `dead` stay when it is done."""
+
+    output: Path
+    form: Format
+
+    @classmethod
+    def of(cls, output: str | os.PathLike[str]) -> Target:
+        """Name the files of an output.
+
+        Raises:
+            ConfigError: The name does not end in a known format.
+        """
+        path = Path(output)
+        return cls(path, find_format(path))
+
+    @property
+    def dead(self) -> Path:
+        """The dead letters: accounts that the service would not answer for."""
+        return self.output.with_name(self.output.stem + _DEAD)
+
+    @property
+    def part(self) -> Path:
+        """The unfinished output."""
+        return self._beside(self.output, ".part")
+
+    @property
+    def dead_part(self) -> Path:
+        """The unfinished dead letters."""
+        return self._beside(self.dead, ".part")
+
+    @property
+    def spool(self) -> Path:
+        """The accounts, each once."""
+        return self._beside(self.output, ".accounts")
+
+    @property
+    def ledger(self) -> Path:
+        """How far the fetch has come."""
+        return self._beside(self.output, ".ledger")
+
+    def check(self, if_exists: IfExists) -> bool:
+        """Refuse what cannot end well, without touching the disk. Blocks.
+
+        Returns:
+            Whether there is nothing to do, since the output is there and is to be kept.
+
+        Raises:
+            ConfigError: The place cannot be written, or a file is already there.
+        """
+        if if_exists not in get_args(IfExists):
+            raise ConfigError(f"if_exists is {if_exists!r}", hint="give one of error, skip, replace")
+        with disk_errors(self.output, "look for"):
+            check_directory(self.output.parent)
+            taken = [path for path in (self.output, self.dead) if os.path.lexists(path)]
+            for path in taken:
+                if path.is_dir() or not path.is_file():
+                    raise ConfigError(f"{path} is no plain file", hint="choose another output")
+            # A run that was ended while it gave the files their names is brought to its end first.
+            if not taken or os.path.lexists(self.ledger):
+                return False
+        if if_exists == "skip" and taken[0] == self.output:
+            return True
+        if if_exists == "replace":
+            return False
+        hint = "--if-exists skip (if_exists=) keeps it, replace does not; or choose another output"
+        raise ConfigError(f"{taken[0]} is already there", hint=hint)
+
+    @staticmethod
+    def _beside(path: Path, ending: str) -> Path:
+        return path.with_name(path.name + ending)
+
+
+def output_of(dead_letters: Path) -> Path:
+    """Return the output that dead letters came from, by their name. Blocks.
+
+    Raises:
+        ConfigError: They are not named like dead letters, or there is not one output beside them.
+    """
+    name = dead_letters.name
+    if not name.endswith(_DEAD):
+        msg = f"{dead_letters} is not named like dead letters"
+        raise ConfigError(msg, hint=f"give the file that a fetch wrote, NAME{_DEAD}")
+    stem = name.removesuffix(_DEAD)
+    found = [
+        path
+        for path in (dead_letters.with_name(f"{stem}.{kind}") for kind in ("jsonl", "csv"))
+        if path.is_file()
+    ]
+    if len(found) == 1:
+        return found[0]
+    what = "both are there" if found else "neither is there"
+    msg = f"{dead_letters} came from {stem}.jsonl or {stem}.csv, and {what}"
+    raise ConfigError(msg, hint="keep dead letters beside the output that they came from")

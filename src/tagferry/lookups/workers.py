@@ -1,0 +1,56 @@
+"""Several batches at once: workers that take one, ask for it, and settle it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TypeVar
+
+from tagferry.errors import TagferryError
+
+__all__ = ["work_off"]
+
+T = TypeVar("T")
+
+
+async def work_off(
+    take: Callable[[], Awaitable[T | None]],
+    work: Callable[[T], Awaitable[None]],
+    workers: int,
+    *,
+    beside: Callable[[], Coroutine[None, None, None]] | None = None,
+) -> None:
+    """Take pieces of work until there is none, several at once.
+
+    The first failure stops everything that is under way.
+
+    Args:
+        take: Gives the next piece, or None at the end; it is safe to call by several at once.
+        work: Does one piece.
+        workers: The most pieces at once.
+        beside: What runs beside them until they are done.
+    """
+
+    async def run() -> None:
+        while (piece := await take()) is not None:
+            await work(piece)
+
+    failure: BaseException
+    try:
+        async with asyncio.TaskGroup() as group:
+            other = group.create_task(beside()) if beside else None
+            await asyncio.wait([group.create_task(run()) for _ in range(workers)])
+            if other is not None:
+                other.cancel()
+    except BaseExceptionGroup as errors:
+        failure = _first(errors)
+    else:
+        return
+    # Raised out here, it is not wrapped in a group nor chained to one.
+    raise failure
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return one failure of several: a bug before what the service or the disk said."""
+    bugs = [error for error in errors.exceptions if not isinstance(error, TagferryError)]
+    return (bugs or errors.exceptions)[0]
