@@ -28,7 +28,11 @@ def test_it_says_where_it_is_until_it_is_stopped(run, workdir, later, number, co
     ran = run("emulator", "--ready-file", "ready.json", *words)
     assert (ran.code, ran.err) == (code, "")
     ready = json.loads(ran.out)
-    assert set(ready) == {"base_url", "download_url", "token", "admin"}
+    assert set(ready) == {"base_url", "download_url", "token", "admin", "environment"}
+    environment = ready["environment"]
+    assert environment["TAGFERRY_TENCENT_BASE_URL"] == ready["base_url"]
+    assert environment["TAGFERRY_TENCENT_SDKAPPID"] == "1400000000"
+    assert environment["TAGFERRY_TENCENT_SECRET_KEY"]
     assert ready["token"] == "tok"
     assert {name: seen[name] for name in ready} == ready
     assert seen["admin answer"]["unused_faults"] == ["growingio-saas.poll: status=503 x3"]

@@ -82,7 +82,9 @@ def test_settings_do_not_show_tokens():
 
 
 def test_unknown_kinds_are_refused():
-    with pytest.raises(ValueError, match="known: growingio-segment, growingio-tag"):
+    with pytest.raises(
+        ValueError, match="known: growingio-cdp-segment, growingio-cdp-tag, growingio-segment, growingio-tag"
+    ):
         Emulator().source("growingio-user", "nxog09md", "5rREn4PL")
 
 

@@ -20,7 +20,14 @@ from tagferry.cli.logs import Redactor
 from tagferry.cli.options import number, read_path, read_text, whole
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import run_async, stop_on_signals
-from tagferry.emulator import Emulator, Settings
+from tagferry.emulator import (
+    DEMO_IDENTIFIER,
+    DEMO_SDKAPPID,
+    DEMO_SECRET_KEY,
+    Emulator,
+    Settings,
+    TencentSettings,
+)
 from tagferry.errors import ConfigError
 
 __all__ = ["emulator"]
@@ -56,6 +63,13 @@ class EmulatorOptions:
         int,
         Parameter(converter=whole(1, 10**6, 2), metavar="N", help="Requests a second of each exporter kind."),
     ] = 2
+    tencent_quota: Annotated[
+        int,
+        Parameter(
+            converter=whole(1, 10**6, 100), metavar="N", help="Calls a second of each Tencent IM command."
+        ),
+    ] = 100
+    latency: Annotated[Amount, Parameter(help="Real seconds between a request and its answer.")] = 0.0
     fault: Annotated[
         tuple[str, ...],
         Parameter(
@@ -98,6 +112,8 @@ class EmulatorOptions:
             rows_by_export=_read_counts(self.rows_of),
             parts_by_export=_read_counts(self.parts_of),
             quota_per_second=self.rate,
+            latency=self.latency,
+            tencent=TencentSettings(quota_per_second=self.tencent_quota),
         )
 
 
@@ -146,6 +162,15 @@ def _announce(service: Emulator, ready_file: Path | None) -> None:
         "download_url": service.download_url,
         "token": service.token,
         "admin": f"{service.base_url}/_emulator",
+        # Nothing here opens anything but this emulator.
+        "environment": {
+            "TAGFERRY_GROWINGIO_BASE_URL": service.base_url,
+            "TAGFERRY_GROWINGIO_TOKEN": service.token,
+            "TAGFERRY_TENCENT_BASE_URL": service.base_url,
+            "TAGFERRY_TENCENT_SDKAPPID": str(DEMO_SDKAPPID),
+            "TAGFERRY_TENCENT_IDENTIFIER": DEMO_IDENTIFIER,
+            "TAGFERRY_TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
+        },
     }
     line = json.dumps(facts)
     if ready_file is not None:

@@ -4,8 +4,27 @@ Strict, stateful and deterministic. It shares no code with the clients, so that 
 """
 
 from tagferry.emulator.audience import Source
+from tagferry.emulator.growingio_cdp_settings import CDPSettings
 from tagferry.emulator.server import Emulator
 from tagferry.emulator.settings import Settings
+from tagferry.emulator.tencent_people import tags_of
+from tagferry.emulator.tencent_settings import (
+    DEMO_IDENTIFIER,
+    DEMO_SDKAPPID,
+    DEMO_SECRET_KEY,
+    TencentSettings,
+)
 from tagferry.emulator.thread import serve_in_thread
 
-__all__ = ["Emulator", "Settings", "Source", "serve_in_thread"]
+__all__ = [
+    "DEMO_IDENTIFIER",
+    "DEMO_SDKAPPID",
+    "DEMO_SECRET_KEY",
+    "CDPSettings",
+    "Emulator",
+    "Settings",
+    "Source",
+    "TencentSettings",
+    "serve_in_thread",
+    "tags_of",
+]

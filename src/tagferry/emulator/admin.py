@@ -32,6 +32,12 @@ class Admin:
                 # Hashes take a pass over every file, too long for the loop.
                 described = await asyncio.to_thread(lambda: [self._describe(export) for export in exports])
                 return _json(200, described)
+            case "GET", "cdp":
+                return _json(200, self._emulator.cdp.statistics())
+            case "GET", "tencent":
+                return _json(200, self._emulator.tencent.statistics())
+            case "POST", "tencent/kick":
+                return self._kick(request.body)
             case "POST", "faults":
                 return self._order(request.body)
             case "DELETE", "faults":
@@ -61,6 +67,14 @@ class Admin:
             "rows": sum(file.rows for file in files),
             "files": [{"size": file.size, "rows": file.rows, "sha256": file.sha256} for file in files],
         }
+
+    def _kick(self, body: bytes) -> Reply:
+        try:
+            order = json.loads(body or b"{}")
+            self._emulator.tencent.kick(order.get("sdkappid"))
+        except (AttributeError, TypeError, ValueError, RecursionError) as error:
+            return _json(400, {"message": str(error), "errors": []})
+        return Reply(status=204)
 
     def _order(self, body: bytes) -> Reply:
         try:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 BLOCK_ROWS = 1000
 BATCH = 1 << 18
+BLOCK = b"\0"
+"""Where the number of the block goes in a row, nine digits long; no cell has this byte."""
+_DIGITS = 9
 
 # Every cell that has ever broken a reader of this dialect; small audiences get them all, in turn.
 CELLS = (
@@ -78,31 +81,60 @@ def escape_cell(cell: str) -> bytes:
 _ESCAPED = tuple(escape_cell(cell) for cell in CELLS)
 
 
+class Dialect(Protocol):
+    """How the rows of a service look in its files."""
+
+    @property
+    def cells(self) -> int:
+        """How many different cells there are to choose from."""
+        ...
+
+    def write(self, row: int, choices: tuple[int, ...]) -> bytes:
+        """One row of a block, with `BLOCK` wherever the number of the block goes."""
+        ...
+
+    def row(self, index: int, choices: tuple[int, ...]) -> tuple[str | None, ...]:
+        """The decoded cells of one row of the audience."""
+        ...
+
+
+class _SaaS:
+    cells = len(CELLS)
+
+    def write(self, row: int, choices: tuple[int, ...]) -> bytes:
+        return b"u%s%03d%s\n" % (BLOCK, row, b"".join(b"," + _ESCAPED[choice] for choice in choices))
+
+    def row(self, index: int, choices: tuple[int, ...]) -> tuple[str | None, ...]:
+        return (f"u{index:012d}", *(CELLS[choice] for choice in choices))
+
+
+SAAS: Dialect = _SaaS()
+
+
 class Template:
     """One block of rows that repeats; only the high digits of the user ids differ between blocks.
 
     All blocks therefore have one length, and the block that holds a byte is found by a division.
     """
 
-    def __init__(self, key: str, columns: int, rows: int) -> None:
+    def __init__(self, key: str, columns: int, rows: int, dialect: Dialect = SAAS) -> None:
         self.key = key
+        self._dialect = dialect
+        cells = dialect.cells
         noise = hashlib.shake_256(key.encode()).digest(max(1, rows * columns))
         self._choices = tuple(
             tuple(
                 # The first rows go through all cells in turn, the others are noise.
-                (row + column + noise[0] if row < len(CELLS) else noise[row * columns + column]) % len(CELLS)
+                (row + column + noise[0] if row < cells else noise[row * columns + column]) % cells
                 for column in range(columns)
             )
             for row in range(rows)
         )
-        tails = [
-            b"%03d%s\n" % (row, b"".join(b"," + _ESCAPED[choice] for choice in choices))
-            for row, choices in enumerate(self._choices)
-        ]
-        self._pieces = [b"u", *(tail + b"u" for tail in tails[:-1]), *tails[-1:]]
+        lines = [dialect.write(row, choices) for row, choices in enumerate(self._choices)]
+        self._pieces = b"".join(lines).split(BLOCK)
         self._ends = [0]
-        for tail in tails:
-            self._ends.append(self._ends[-1] + len(b"u" + b"0" * 9 + tail))
+        for line in lines:
+            self._ends.append(self._ends[-1] + len(line) + line.count(BLOCK) * (_DIGITS - len(BLOCK)))
         self.length = self._ends[-1]
 
     def position(self, row: int) -> int:
@@ -110,10 +142,9 @@ class Template:
         block, rest = divmod(row, BLOCK_ROWS)
         return block * self.length + self._ends[rest]
 
-    def row(self, index: int) -> tuple[str, ...]:
-        """The decoded cells of one row."""
-        cells = (CELLS[choice] for choice in self._choices[index % BLOCK_ROWS])
-        return (f"u{index:012d}", *cells)
+    def row(self, index: int) -> tuple[str | None, ...]:
+        """The decoded cells of one row; `None` where the service has no value."""
+        return self._dialect.row(index, self._choices[index % BLOCK_ROWS])
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:
         """The bytes from one position to another, in large pieces."""
@@ -180,7 +211,7 @@ class Source:
         """The file as a seekable binary stream."""
         return io.BufferedReader(_Stream(self), BATCH)
 
-    def row(self, index: int) -> tuple[str, ...]:
+    def row(self, index: int) -> tuple[str | None, ...]:
         """The decoded cells of one row; the header is not counted."""
         if not 0 <= index < self.rows:
             raise IndexError(f"no row {index} in a file of {self.rows}")
@@ -231,6 +262,13 @@ def make_parts(
     """The files of one export: its rows, in order, split evenly over the parts."""
     template = _template(key, len(columns) - 1, max(1, min(rows, BLOCK_ROWS)))
     header = b",".join(escape_cell(column) for column in columns) + b"\n"
+    return cut_parts(template, header, rows, parts=parts, repeat_header=repeat_header)
+
+
+def cut_parts(
+    template: Template, header: bytes, rows: int, *, parts: int, repeat_header: bool
+) -> tuple[Source, ...]:
+    """The rows of a template, split evenly over the parts."""
     cuts = [rows * part // parts for part in range(parts + 1)]
     return tuple(
         Source(template, header if repeat_header or part == 0 else b"", first, last - first)

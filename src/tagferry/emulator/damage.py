@@ -114,4 +114,5 @@ _CHANGES: dict[str, Callable[[Reply, Fault], Reply]] = {
     "bad-chunk": _chunk,
     "gzip": _gzip,
     "cut-gzip": _gzip,
+    "lost": lambda reply, _: replace(reply, silent=True),
 }

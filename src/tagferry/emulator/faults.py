@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Scope = Literal["any", "poll", "download"]
+Scope = Literal["any", "poll", "download", "submit", "get-tag"]
 Shape = Literal["bare", "at", "int", "float", "text", "rest"]
 
 
@@ -62,6 +62,15 @@ WORDS: Mapping[str, Word] = {
     "no-etag": Word("bare", "download", "no ETag"),
     "other-content": Word("bare", "download", "the file of another computation: other bytes, size and ETag"),
     "gzip-file": Word("bare", "download", "the stored file itself is gzip, with no Content-Encoding"),
+    "lost": Word("bare", "submit", "the job is made, and the connection closes without an answer"),
+    "code": Word("int", "get-tag", "the whole call fails with this ErrorCode"),
+    "short": Word("at", "get-tag", "the first N bytes of the body only, under an honest length"),
+    "drop": Word("int", "get-tag", "leaves N accounts out of the answer"),
+    "double": Word("int", "get-tag", "tells N accounts twice"),
+    "foreign": Word("int", "get-tag", "tells N accounts that nobody asked for"),
+    "other-case": Word("bare", "get-tag", "tells the accounts with small and capital letters swapped"),
+    "null-tags": Word("bare", "get-tag", "UserTags is null"),
+    "hold": Word("float", "get-tag", "holds this answer and those after it, then sends all at once"),
 }
 
 _FORMS = {"bare": " alone", "at": "@N", "int": "=N", "float": "=SECONDS", "text": "=TEXT", "rest": "=TEXT"}

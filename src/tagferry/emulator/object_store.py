@@ -35,6 +35,8 @@ class Opener:
 
     key: str
     open: Callable[[int], Source]
+    content_type: str = "text/csv;charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -138,8 +140,9 @@ class ObjectStore:
         source = link.file.open(1 if "other-content" in plan else 0)
         body: Body = compress_body(source) if "gzip-file" in plan else source
         etag = _choose_etag(source, plan)
-        kind = "application/gzip" if "gzip-file" in plan else "text/csv;charset=utf-8"
+        kind = "application/gzip" if "gzip-file" in plan else link.file.content_type
         headers = [("Content-Type", kind), ("Last-Modified", LAST_MODIFIED), ("Accept-Ranges", "bytes")]
+        headers += link.file.headers
         if etag:
             headers.append(("ETag", etag))
         if self._md5_header and body is source:

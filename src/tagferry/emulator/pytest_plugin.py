@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def tagferry_emulator() -> Iterator[Emulator]:
-    """A fast emulator on a thread of its own: exports take 50 ms, and 1000 polls a second are allowed."""
-    from tagferry.emulator import Settings, serve_in_thread  # noqa: PLC0415
+    """A fast emulator on a thread of its own: exports take 50 ms, and 1000 calls a second are allowed."""
+    from tagferry.emulator import Settings, TencentSettings, serve_in_thread  # noqa: PLC0415
 
-    with serve_in_thread(Settings(time_scale=0.01, job_seconds=5.0, quota_per_second=1000)) as emulator:
+    tencent = TencentSettings(quota_per_second=1000)
+    settings = Settings(time_scale=0.01, job_seconds=5.0, quota_per_second=1000, tencent=tencent)
+    with serve_in_thread(settings) as emulator:
         yield emulator

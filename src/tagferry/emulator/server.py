@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,13 @@ from tagferry.emulator.admin import Admin
 from tagferry.emulator.arrivals import Arrival, Arrivals
 from tagferry.emulator.damage import damage_reply, envelope
 from tagferry.emulator.faults import FaultQueue
+from tagferry.emulator.growingio_cdp import GrowingIOCDP
+from tagferry.emulator.growingio_cdp_downloads import PATH as CDP_DOWNLOAD
 from tagferry.emulator.growingio_saas import GrowingIOSaaS
 from tagferry.emulator.object_store import ObjectStore, store_error
 from tagferry.emulator.service import Export
 from tagferry.emulator.settings import Settings
+from tagferry.emulator.tencent_im import TencentIM
 from tagferry.emulator.wire import HEAD_LIMIT, BadRequestError, Reply, json_reply, read_request, write_reply
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from tagferry.emulator.audience import Source
+    from tagferry.emulator.growingio_cdp_downloads import Door
     from tagferry.emulator.service import Service
     from tagferry.emulator.wire import Request
 
@@ -39,6 +44,8 @@ class Emulator:
         base_url: Origin of the API, once started.
         download_url: Origin of the download host: another port, so another origin.
         token: The token to send.
+        cdp: What GrowingIO CDP made.
+        tencent: What Tencent IM saw, and what can be done to its signatures.
         seen: The log of what arrived.
         faults: The queue of what is to go wrong.
 
@@ -51,12 +58,16 @@ class Emulator:
         self.download_url = ""
         self.seen = Arrivals(self.settings.remember)
         self.store = ObjectStore(self.settings.seed, md5_header=self.settings.md5_header)
-        self.services: tuple[Service, ...] = (GrowingIOSaaS(self.settings, self.store),)
+        self.tencent = TencentIM(self.settings)
+        self.cdp = GrowingIOCDP(self.settings, self.store)
+        saas = GrowingIOSaaS(self.settings, self.store)
+        self.services: tuple[Service, ...] = (saas, self.cdp, self.tencent)
         self.faults = FaultQueue(frozenset[str]().union(*(service.operations for service in self.services)))
         self._admin = Admin(self)
         self._servers: list[asyncio.Server] = []
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._bugs: list[Exception] = []
+        self._chance = random.Random(self.settings.seed)  # noqa: S311 - nothing depends on its secrecy
 
     def source(self, kind: str, project: str, export_id: str, parameters: Sequence[str] = ()) -> Source:
         """The whole export as one file, which is what the service serves unless it is told to make parts."""
@@ -95,6 +106,7 @@ class Emulator:
     def expire_links(self) -> None:
         """Let every link that was handed out lapse now."""
         self.store.expire()
+        self.cdp.files.expire()
 
     @property
     def max_in_any_second(self) -> int:
@@ -185,6 +197,8 @@ class Emulator:
     async def _answer_call(self, request: Request) -> tuple[Reply, Arrival]:
         if request.path.startswith("/_emulator/"):
             return await self._admin.answer(request), Arrival(0, "admin", "", request.method, "", ())
+        if request.path == CDP_DOWNLOAD:
+            return await self._give_file(request, self.cdp.own_door)
         for service in self.services:
             route = service.route(request)
             if route is None:
@@ -194,20 +208,31 @@ class Emulator:
             if reply is None:
                 plan = self.faults.take(*route)
                 reply = damage_reply(service.answer(request, plan), plan)
-            return replace(reply, delay=reply.delay + self.settings.latency), arrival
+            return self._delay(reply), arrival
         return json_reply(404, envelope(404)), self._note(request, "unknown", "")
 
     async def _answer_download(self, request: Request) -> tuple[Reply, Arrival]:
-        link = self.store.find(request)
+        cdp = request.path == CDP_DOWNLOAD
+        return await self._give_file(request, self.cdp.other_door if cdp else self.store)
+
+    async def _give_file(self, request: Request, store: ObjectStore | Door) -> tuple[Reply, Arrival]:
+        link = store.find(request)
         arrival = self._note(request, link.operation if link else "unknown", link.key if link else "")
-        reply, violation = self.store.refuse(request, link)
+        reply, violation = store.refuse(request, link)
         if violation is not None:
             self.seen.violations.append(violation)
         if reply is None and link is not None:
             plan = self.faults.take(link.operation, link.key)
             try:
-                reply = damage_reply(await self.store.answer(request, link, plan), plan)
+                reply = damage_reply(await store.answer(request, link, plan), plan)
             except ValueError as error:
                 reply = store_error(500, "InternalError", str(error))
         assert reply is not None  # no link is refused above
-        return replace(reply, delay=reply.delay + self.settings.latency), arrival
+        return self._delay(reply), arrival
+
+    def _delay(self, reply: Reply) -> Reply:
+        settings = self.settings
+        if not settings.latency and not settings.jitter:
+            return reply
+        late = settings.latency + settings.jitter * self._chance.uniform(-1, 1)
+        return replace(reply, delay=reply.delay + max(0.0, late))

@@ -6,6 +6,9 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tagferry.emulator.growingio_cdp_settings import CDPSettings
+from tagferry.emulator.tencent_settings import TencentSettings
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,6 +27,7 @@ class Settings:
         job_seconds: How long an export is `doing`, in seconds of the service.
         quota_per_second: Polls in any sliding real second, for each exporter and token.
         latency: Real seconds between a request and its answer.
+        jitter: Real seconds by which the latency of single answers is longer or shorter, up to.
         rows: Rows of an audience.
         rows_by_export: Rows of single exports, by id.
         parts: Links of an export.
@@ -35,6 +39,8 @@ class Settings:
         restart_lapsed: Whether an export whose links lapsed is `doing` again before it has fresh ones.
         md5_header: Whether downloads carry `x-amz-meta-md5-hash`; costs one pass over each file.
         remember: How many requests are kept in the log; counts go on beyond it.
+        cdp: What only the GrowingIO CDP has.
+        tencent: What only Tencent IM has.
 
     """
 
@@ -47,6 +53,7 @@ class Settings:
     job_seconds: float = 30.0
     quota_per_second: int = 2
     latency: float = 0.0
+    jitter: float = 0.0
     rows: int = 1000
     rows_by_export: Mapping[str, int] = field(default_factory=dict[str, int])
     parts: int = 1
@@ -58,6 +65,8 @@ class Settings:
     restart_lapsed: bool = False
     md5_header: bool = False
     remember: int = 100_000
+    cdp: CDPSettings = field(default_factory=CDPSettings)
+    tencent: TencentSettings = field(default_factory=TencentSettings)
 
     def __post_init__(self) -> None:
         if not ipaddress.ip_address(self.host).is_loopback:
@@ -65,6 +74,6 @@ class Settings:
         for name in ("parts", "quota_per_second", "remember"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
-        for name in ("rows", "job_seconds", "latency", "time_scale"):
+        for name in ("rows", "job_seconds", "latency", "jitter", "time_scale"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")

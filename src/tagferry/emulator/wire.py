@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import functools
 import http
 import socket
 import struct
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from tagferry.emulator.audience import Body, Text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from tagferry.emulator.arrivals import Arrival
 
@@ -110,25 +111,31 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
     except asyncio.LimitOverrunError:
         raise BadRequestError(431, "the head is too long") from None
     nanoseconds = time.monotonic_ns()
-    first, *lines = head[:-4].decode("latin-1").split("\r\n")
+    first, _, rest = head[:-4].decode("latin-1").partition("\r\n")
     words = first.split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
         raise BadRequestError(400, "no HTTP/1 request line")
-    headers: list[tuple[str, str]] = []
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip():
-            raise BadRequestError(400, "a header line without a name")
-        headers.append((name, value.strip(" \t")))
-    wishes = {name.lower(): value.lower() for name, value in headers}
+    headers, wishes = _read_headers(rest)
     keep_alive = wishes.get("connection", "") != "close" and words[2] != "HTTP/1.0"
     body = await _read_body(reader, wishes)
     if body is None:
         return None
-    return Request(words[0], words[1], tuple(headers), body, nanoseconds, keep_alive)
+    return Request(words[0], words[1], headers, body, nanoseconds, keep_alive)
 
 
-async def _read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes | None:
+# A client sends the same ones with every request: read once, they are also held once in the log.
+@functools.lru_cache(maxsize=512)
+def _read_headers(text: str) -> tuple[tuple[tuple[str, str], ...], Mapping[str, str]]:
+    headers: list[tuple[str, str]] = []
+    for line in text.split("\r\n") if text else ():
+        name, colon, value = line.partition(":")
+        if not colon or not name or name != name.strip():
+            raise BadRequestError(400, "a header line without a name")
+        headers.append((name, value.strip(" \t")))
+    return tuple(headers), {name.lower(): value.lower() for name, value in headers}
+
+
+async def _read_body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes | None:
     if "transfer-encoding" in headers:
         raise BadRequestError(411, "a length is required")
     length = headers.get("content-length", "0")
@@ -154,7 +161,15 @@ async def write_reply(
         return False
     keep_alive = keep_alive and reply.framing != "close" and reply.ending == "whole" and not reply.extra
     arrival.status = reply.status
-    await _write_head(writer, reply, keep_alive=keep_alive)
+    head = _make_head(reply, keep_alive=keep_alive)
+    if _is_plain(reply) and not head_only:
+        # At once: every write is a call of the system and a packet.
+        body = b"".join(reply.body.read(0, reply.body.size))
+        writer.write(head + body)
+        await writer.drain()
+        arrival.sent += len(body)
+        return keep_alive
+    await _write_head(writer, head, reply.head_gap)
     if head_only:
         return keep_alive
     async for block in _blocks(reply):
@@ -165,7 +180,12 @@ async def write_reply(
     return keep_alive
 
 
-async def _write_head(writer: asyncio.StreamWriter, reply: Reply, *, keep_alive: bool) -> None:
+def _is_plain(reply: Reply) -> bool:
+    harmless = reply.framing == "length" and reply.ending == "whole" and reply.cut is None and not reply.extra
+    return harmless and isinstance(reply.body, Text) and reply.slow is None and not reply.head_gap
+
+
+def _make_head(reply: Reply, *, keep_alive: bool) -> bytes:
     names = {name.lower() for name, _ in reply.headers}
     lines = [f"HTTP/1.1 {reply.status} {name_status(reply.status)}"]
     if "date" not in names:
@@ -177,12 +197,15 @@ async def _write_head(writer: asyncio.StreamWriter, reply: Reply, *, keep_alive:
         lines.append("Transfer-Encoding: chunked")
     lines.append(f"Connection: {'keep-alive' if keep_alive else 'close'}")
     # Header values may hold any text that a test orders, so this must not be ASCII only.
-    head = ("\r\n".join(lines) + "\r\n\r\n").encode()
-    step = 1 if reply.head_gap else len(head)
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+async def _write_head(writer: asyncio.StreamWriter, head: bytes, gap: float) -> None:
+    step = 1 if gap else len(head)
     for start in range(0, len(head), step):
         writer.write(head[start : start + step])
         await writer.drain()
-        await _pause(reply.head_gap)
+        await _pause(gap)
 
 
 async def _blocks(reply: Reply) -> AsyncIterator[bytes]:
