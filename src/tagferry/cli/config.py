@@ -7,12 +7,16 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tagferry.errors import ConfigError
 from tagferry.settings import CONFIG, FILE_NAME, PROFILE, ConfigFile, Settings, layer
 
-__all__ = ["load", "read_file", "user_directory"]
+if TYPE_CHECKING:
+    from tagferry.cli.options import SettingsOptions
+    from tagferry.cli.screen import Screen
+
+__all__ = ["load", "read_file", "resolve", "user_directory"]
 
 MAX_FILE = 1024 * 1024
 """The largest config file that is read, in bytes."""
@@ -43,6 +47,21 @@ def load(
     path = _find_file(config, environ, here, home)
     file = None if path is None else read_file(path)
     return layer(file=file, profile=profile or environ.get(PROFILE) or None, environ=environ)
+
+
+def resolve(options: SettingsOptions, screen: Screen) -> Settings:
+    """Resolve the settings of this process, and warn of what is odd."""
+    settings = load(
+        config=options.config,
+        profile=options.profile,
+        environ=os.environ,
+        here=Path(),
+        home=user_directory(),
+    )
+    screen.redactor.learn(settings.secrets)
+    for notice in settings.notices:
+        screen.warn(notice)
+    return settings
 
 
 def read_file(path: Path) -> ConfigFile:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagferry.cli.config import load, user_directory
+from tagferry.cli.config import resolve
 from tagferry.cli.logs import logging_to
 from tagferry.cli.progress import View, open_view
 from tagferry.cli.report import Report, dump
@@ -22,9 +20,9 @@ from tagferry.exports.outcome import ExportDone
 from tagferry.settings import Settings
 
 if TYPE_CHECKING:
-    from tagferry.cli.options import ExportOptions, Invocation, SettingsOptions
+    from tagferry.cli.options import ExportOptions, Invocation
 
-__all__ = ["Plan", "ferry", "resolve", "run_exports"]
+__all__ = ["Plan", "ferry", "run_exports"]
 
 Plan = Callable[[Settings, Emit], tuple[AbstractAsyncContextManager[Any], list[Export]]]
 """Makes a client and its exports from the settings; sends nothing."""
@@ -46,21 +44,6 @@ def run_exports(plan: Plan, options: ExportOptions, invocation: Invocation) -> i
         run_async(lambda: _run(client, report, options, view))
     _tell(report, options, invocation, screen, view)
     return report.exit_code
-
-
-def resolve(options: SettingsOptions, screen: Screen) -> Settings:
-    """Resolve the settings of this process, and warn of what is odd."""
-    settings = load(
-        config=options.config,
-        profile=options.profile,
-        environ=os.environ,
-        here=Path(),
-        home=user_directory(),
-    )
-    screen.redactor.learn(settings.secrets)
-    for notice in settings.notices:
-        screen.warn(notice)
-    return settings
 
 
 async def _run(

@@ -58,6 +58,26 @@ KINDS = {
             ),
         ),
     ),
+    "fetch": (
+        Entry(
+            "tencent-tags",
+            "tagferry.cli.tencent:fetch_tags",
+            "Look up the tags of any number of accounts in Tencent IM.",
+            (
+                "tagferry fetch tencent-tags accounts.txt --output tags.jsonl",
+                "tagferry fetch tencent-tags users.csv:user_id --output tags.csv --rate 79/s",
+                "cut -f1 users.tsv | tagferry fetch tencent-tags - --output - | gzip > tags.gz",
+            ),
+        ),
+    ),
+    "retry": (
+        Entry(
+            "tencent-tags",
+            "tagferry.cli.tencent:retry_tags",
+            "Ask Tencent IM again for what failed in a fetch, and merge it into its output.",
+            ("tagferry retry tencent-tags tags.dead.jsonl",),
+        ),
+    ),
 }
 """The kinds of each verb; a further service adds its lines here."""
 
@@ -68,6 +88,14 @@ VERB_HELP = {
             "tagferry export growingio-tag nxog09md 5rREn4PL --output out",
             "tagferry export growingio-segment nxog09md nP2lpkX9 --output out",
         ),
+    ),
+    "fetch": (
+        "Look up accounts, each once, however many there are.",
+        ("tagferry fetch tencent-tags accounts.txt --output tags.jsonl",),
+    ),
+    "retry": (
+        "Ask again for what failed in a fetch.",
+        ("tagferry retry tencent-tags tags.dead.jsonl",),
     ),
 }
 """What the verbs with kinds say of themselves, and their examples."""

@@ -13,10 +13,12 @@ from cyclopts import Group, Parameter, Token
 from tagferry.cli.logs import Redactor
 from tagferry.errors import ConfigError
 from tagferry.exports.delivery import DEADLINE, IfExists
+from tagferry.lookups.fetch import DEADLINE as FETCH_DEADLINE
 
 __all__ = [
     "Count",
     "ExportOptions",
+    "FetchOptions",
     "Invocation",
     "LogLevel",
     "ProgressMode",
@@ -106,6 +108,19 @@ def read_text(_: object, tokens: Sequence[Token]) -> str:
     raise ValueError("the value is empty; leave the option out, or write a value behind it")
 
 
+def read_input(_: object, tokens: Sequence[Token]) -> str:
+    """Read the name of a file, or ``-`` for a standard stream; what looks like an option is a mistake."""
+    text = read_text(_, tokens)
+    if text.startswith("-") and text != "-":
+        raise ValueError(f"{text!r} is no option here, and no file; write ./{text} for a file of that name")
+    return text
+
+
+def read_file(_: object, tokens: Sequence[Token]) -> Path:
+    """Read a path, or ``-`` for a standard stream."""
+    return Path(read_input(_, tokens)).expanduser()
+
+
 def read_path(_: object, tokens: Sequence[Token]) -> Path:
     """Read a path that is not empty; ``~`` is the home directory, as the shell has it."""
     return Path(read_text(_, tokens)).expanduser()
@@ -173,6 +188,19 @@ class SettingsOptions:
     ] = None
 
 
+_NO_RESUME = Parameter(negative="", group=TRANSFER, help="Begin unfinished files anew.", show_default=False)
+_RETRIES = Parameter(
+    converter=whole(0, 1000, 8), metavar="N", group=TRANSFER, help="New tries in a row after a failure."
+)
+_TIMEOUT = Parameter(group=TRANSFER, help="Seconds for one API request.")
+
+
+def _deadline(help_: str) -> Parameter:
+    return Parameter(
+        converter=read_deadline, metavar="S", show_default=_show_duration, group=TRANSFER, help=help_
+    )
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions(ViewOptions, SettingsOptions):
@@ -184,36 +212,43 @@ class ExportOptions(ViewOptions, SettingsOptions):
     if_exists: Annotated[
         IfExists, Parameter(group=TRANSFER, help="What to do about a finished file that is there.")
     ] = "error"
-    no_resume: Annotated[
-        bool,
-        Parameter(
-            negative="",
-            group=TRANSFER,
-            help="Begin unfinished files anew.",
-            show_default=False,
-        ),
-    ] = False
+    no_resume: Annotated[bool, _NO_RESUME] = False
     concurrency: Annotated[Count, Parameter(group=TRANSFER, help="Downloads at once.")] = 8
-    retries: Annotated[
-        int,
-        Parameter(
-            converter=whole(0, 1000, 8),
-            metavar="N",
-            group=TRANSFER,
-            help="New tries in a row after a failure.",
-        ),
-    ] = 8
-    timeout: Annotated[Seconds, Parameter(group=TRANSFER, help="Seconds for one API request.")] = 30.0
+    retries: Annotated[int, _RETRIES] = 8
+    timeout: Annotated[Seconds, _TIMEOUT] = 30.0
     stall_timeout: Annotated[
         Seconds, Parameter(group=TRANSFER, help="Seconds in which a transfer must bring some bytes.")
     ] = 30.0
-    deadline: Annotated[
-        float | None,
+    deadline: Annotated[float | None, _deadline("Seconds for each export in all, or 30m, 2h, none.")] = (
+        DEADLINE
+    )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class FetchOptions(ViewOptions, SettingsOptions):
+    """The options of every fetch, and of asking again for what failed in one."""
+
+    output: Annotated[
+        Path | None,
         Parameter(
-            converter=read_deadline,
-            metavar="S",
-            show_default=_show_duration,
+            converter=read_file,
+            allow_leading_hyphen=True,
+            metavar="FILE",
             group=TRANSFER,
-            help="Seconds for each export in all, or 30m, 2h, none.",
+            help="NAME.jsonl or NAME.csv; - is standard output. By default named like the kind.",
         ),
-    ] = DEADLINE
+    ] = None
+    if_exists: Annotated[
+        IfExists, Parameter(group=TRANSFER, help="What to do about a finished file that is there.")
+    ] = "error"
+    no_resume: Annotated[bool, _NO_RESUME] = False
+    concurrency: Annotated[Count, Parameter(group=TRANSFER, help="Calls at once.")] = 100
+    retries: Annotated[int, _RETRIES] = 8
+    timeout: Annotated[Seconds, _TIMEOUT] = 10.0
+    stall_timeout: Annotated[
+        Seconds, Parameter(group=TRANSFER, help="Seconds in which a reply must bring some bytes.")
+    ] = 30.0
+    deadline: Annotated[float | None, _deadline("Seconds for the whole run, or 30m, 2h, none.")] = (
+        FETCH_DEADLINE
+    )

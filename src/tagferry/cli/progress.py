@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tagferry.cli.options import ProgressMode
     from tagferry.exports.export import Export
 
-__all__ = ["LineView", "LiveView", "View", "open_view"]
+__all__ = ["SUMMARY_SECONDS", "LineView", "LiveView", "View", "open_view", "stamped", "wants_live"]
 
 SUMMARY_SECONDS = 30.0
 """The least time between two summary lines."""
@@ -183,12 +183,20 @@ def open_view(mode: ProgressMode, *, quiet: bool, console: Console) -> View:
     """Return the view that suits the wish, and the place that standard error goes to."""
     if mode == "off" or (quiet and mode == "auto"):
         return View()
+    return LiveView(console) if wants_live(mode) else LineView(stamped(console), every=SUMMARY_SECONDS)
+
+
+def wants_live(mode: ProgressMode) -> bool:
+    """Tell whether a view that renews itself is wanted and can be shown."""
     terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    if mode == "on" or (mode == "auto" and terminal):
-        return LiveView(console)
+    return mode == "on" or (mode == "auto" and terminal)
+
+
+def stamped(console: Console) -> Callable[[str], None]:
+    """Return what writes a line with the time before it."""
 
     def write(news: str) -> None:
         stamp = time.strftime("%H:%M:%S")
         console.out(f"{stamp} {news}", highlight=False)
 
-    return LineView(write, every=SUMMARY_SECONDS)
+    return write

@@ -31,7 +31,7 @@ from tagferry.exports.outcome import ExportDone, Outcome
 if TYPE_CHECKING:
     from tagferry.exports.export import Export
 
-__all__ = ["Report", "describe_error", "dump", "exit_code", "failure_document"]
+__all__ = ["PARTIAL", "Report", "describe_error", "dump", "exit_code", "failure_document", "goes_on"]
 
 PARTIAL = 3
 _CODES: dict[type[TagferryError], int] = {
@@ -61,6 +61,11 @@ def exit_code(error: TagferryError) -> int:
         # Somebody answers in the service's place, for a while.
         return 5
     return next((code for kind, code in _CODES.items() if isinstance(error, kind)), 1)
+
+
+def goes_on(error: TagferryError) -> bool:
+    """Tell whether the same command, run again, may go on where an error stopped it."""
+    return exit_code(error) in _AGAIN
 
 
 @dataclass

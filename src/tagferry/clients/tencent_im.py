@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import aiohttp
 
@@ -18,7 +18,7 @@ from tagferry.clients.arguments import check_retries, check_seconds
 from tagferry.errors import ConfigError
 from tagferry.events import Emit, listen
 from tagferry.lookups.accounts import check_accounts, check_accounts_argument
-from tagferry.lookups.fetch import DEADLINE, Accounts, Job, fetch, retry
+from tagferry.lookups.fetch import DEADLINE, Accounts, Job, fetch, pipe, retry
 from tagferry.lookups.outcome import (
     AccountError,
     AccountFailed,
@@ -49,7 +49,6 @@ from tagferry.wire.transport import Transport
 
 __all__ = ["TencentIM"]
 
-_MOST_WORKERS = 256
 _RENEW_AFTER = 0.9 * LIFETIME
 
 
@@ -70,6 +69,8 @@ class TencentIM:
         rate: Calls that the service allows for this app; all clients of the process share them. Tencent
             alarms its customer at 80 % of the limit, so ``"79/s"`` is the quiet choice.
         timeout: Seconds for one request.
+        stall_timeout: Seconds in which a reply must bring some bytes.
+        concurrency: How many calls are under way at once.
         retries: How often a failed request is tried again in a row.
         session: Your own aiohttp session; you close it.
         ssl: Your own TLS settings.
@@ -96,6 +97,8 @@ class TencentIM:
         service: str = "all_member_push",
         rate: str = str(im.RATE),
         timeout: float = 10.0,
+        stall_timeout: float = 30.0,
+        concurrency: int = 100,
         retries: int = 8,
         session: aiohttp.ClientSession | None = None,
         ssl: tls.SSLContext | None = None,
@@ -107,6 +110,9 @@ class TencentIM:
         self._command = im.check_service(service)
         self._base_url = _choose_origin(region, base_url)
         check_seconds("timeout", timeout, service=im.SERVICE)
+        check_seconds("stall_timeout", stall_timeout, service=im.SERVICE)
+        if concurrency < 1:
+            raise ConfigError(f"concurrency is {concurrency}", service=im.SERVICE, hint="give at least 1")
         check_retries(retries, service=im.SERVICE)
         if proxy is not None:
             check_proxy(proxy, service=im.SERVICE)
@@ -117,6 +123,7 @@ class TencentIM:
         self._transport = Transport(
             im.SERVICE,
             timeout=timeout,
+            stall_timeout=stall_timeout,
             session=session,
             ssl=ssl,
             proxy=proxy,
@@ -145,7 +152,7 @@ class TencentIM:
             kind=im.KIND,
             ask=self._ask,
             batch=im.BATCH,
-            workers=min(quota_rate.calls, _MOST_WORKERS),
+            workers=min(quota_rate.calls, concurrency),
             rate=quota_rate.calls * SECOND / quota_rate.period,
             is_spoilt=codes.is_spoilt,
             is_too_large=codes.is_too_large,
@@ -175,16 +182,17 @@ class TencentIM:
 
         Raises:
             TypeError: It is a single `str`.
+            ConfigError: An account is no `str`; before any request.
             RecordError: An account is empty or cannot be sent; before any request.
             TagferryError: A failure that is not for single accounts.
         """
         check_accounts_argument(accounts)
-        distinct = list(dict.fromkeys(accounts))
-        check_accounts(distinct, 1)
+        given = list(accounts)
+        check_accounts(given, 1)
         tags: dict[str, tuple[str, ...]] = {}
         missing: set[str] = set()
         failed: dict[str, AccountError] = {}
-        async with self.stream_tags(distinct, ordered=True) as outcomes:
+        async with self.stream_tags(dict.fromkeys(given), ordered=True) as outcomes:
             async for one in outcomes:
                 match one:
                     case Tagged():
@@ -212,8 +220,9 @@ class TencentIM:
 
         Raises:
             TypeError: It is a single `str`.
-            RecordError: An account is empty or cannot be sent; raised where it is come to.
-            TagferryError: A failure that is not for single accounts; raised by the iteration.
+            ConfigError: An account is no `str`; raised by the iteration, as all that follows.
+            RecordError: An account is empty or cannot be sent.
+            TagferryError: A failure that is not for single accounts.
         """
         return stream(self._service, accounts, ordered=ordered)
 
@@ -257,10 +266,37 @@ class TencentIM:
         )
         return await fetch(job, deadline)
 
+    async def pipe_tags(
+        self,
+        accounts: Accounts,
+        output: BinaryIO,
+        dead_letters: BinaryIO,
+        *,
+        ordered: bool = False,
+        deadline: float | None = DEADLINE,
+    ) -> FetchReport:
+        """Look up the tags of any number of accounts, and write them to a stream, each account once.
+
+        Nothing is kept for a next run. The lines are those of `fetch_tags` in JSON Lines.
+
+        Args:
+            accounts: As for `fetch_tags`.
+            output: Takes the answers; written to on worker threads, like standard output.
+            dead_letters: Takes the accounts that the service would not answer for.
+            ordered: Whether the lines have the order of the input.
+            deadline: Seconds that it may take; None for no bound.
+
+        Raises:
+            BrokenPipeError: The reader of the output has gone.
+            TagferryError: As for `fetch_tags`.
+        """
+        return await pipe(self._service, accounts, output, dead_letters, ordered=ordered, deadline=deadline)
+
     async def retry_tags(
         self,
         dead_letters: str | os.PathLike[str],
         *,
+        output: str | os.PathLike[str] | None = None,
         ordered: bool = False,
         deadline: float | None = DEADLINE,
         resume: bool = True,
@@ -268,7 +304,8 @@ class TencentIM:
         """Ask again for the dead letters of a fetch, and merge what is answered into its output.
 
         Args:
-            dead_letters: The file ``NAME.dead.jsonl``, beside the output that it came from.
+            dead_letters: The file ``NAME.dead.jsonl`` that the fetch wrote.
+            output: The output of that fetch, if it is not beside them.
             ordered: Whether the added lines have the order of the dead letters.
             deadline: Seconds that this run may take; None for no bound.
             resume: Whether to go on with an unfinished retry.
@@ -280,8 +317,14 @@ class TencentIM:
             ConfigError: The output is not there, or something else cannot end well; before any request.
             TagferryError: A failure that stops the whole; the same call goes on later.
         """
-        path = Path(dead_letters)
-        return await retry(self._service, path, ordered=ordered, resume=resume, deadline=deadline)
+        return await retry(
+            self._service,
+            Path(dead_letters),
+            Path(output) if output is not None else None,
+            ordered=ordered,
+            resume=resume,
+            deadline=deadline,
+        )
 
     async def _ask(self, accounts: Sequence[str], tally: Tally) -> TagsAnswer:
         if not self._entered:

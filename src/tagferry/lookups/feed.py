@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Sequence
 from itertools import islice
 from typing import Protocol
 
@@ -93,6 +93,7 @@ class IterableFeed:
         self._size = size
         self._window = window
         self._number = 0
+        self._ended = False
         self._taking = anyio.Lock()
 
     async def take(self) -> Batch | None:
@@ -105,16 +106,22 @@ class IterableFeed:
         async with self._taking:
             number = self._number
             await self._window.wait(number)
-            accounts = await self._pull(self._later) if self._later else list(islice(self._now, self._size))
+            accounts = await self._pull()
+            # Many workers come here at the end, and nobody knows what a source does when asked beyond it.
+            self._ended = len(accounts) < self._size
             if not accounts:
                 return None
             check_accounts(accounts, number * self._size + 1)
             self._number += 1
             return Batch(number, accounts)
 
-    async def _pull(self, later: AsyncIterator[str]) -> list[str]:
+    async def _pull(self) -> list[str]:
+        if self._ended:
+            return []
+        if self._later is None:
+            return list(islice(self._now, self._size))
         accounts: list[str] = []
-        async for account in later:
+        async for account in self._later:
             accounts.append(account)
             if len(accounts) == self._size:
                 break

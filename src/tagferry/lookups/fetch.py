@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+import anyio
 import msgspec
 
-from tagferry.errors import ConfigError, DeadlineError
+from tagferry.deadline import within
 from tagferry.events import FetchPlanned
 from tagferry.exports.thread import in_thread
 from tagferry.lookups.accounts import check_accounts, check_accounts_argument
@@ -17,6 +18,7 @@ from tagferry.lookups.batch import Asker
 from tagferry.lookups.feed import Batch, SpoolFeed
 from tagferry.lookups.lines import render
 from tagferry.lookups.outcome import FetchReport
+from tagferry.lookups.pipe import PipePlace
 from tagferry.lookups.plan import Plan
 from tagferry.lookups.saver import Saver
 from tagferry.lookups.service import LookupService
@@ -28,7 +30,7 @@ from tagferry.lookups.window import Window
 from tagferry.lookups.workers import work_off
 from tagferry.lookups.workplace import Workplace
 
-__all__ = ["DEADLINE", "Accounts", "Job", "fetch", "retry"]
+__all__ = ["DEADLINE", "Accounts", "Job", "fetch", "pipe", "retry"]
 
 Accounts = Iterable[str] | AsyncIterable[str] | Source
 """Where accounts come from; a `Source` is a file, or what the command line names."""
@@ -74,19 +76,39 @@ async def fetch(job: Job, deadline: float | None) -> FetchReport:
         DeadlineError: The time is over; the next run goes on.
         TagferryError: A failure that stops the whole fetch; the next run goes on.
     """
-    if deadline is not None and not deadline > 0:
-        msg = f"a deadline of {deadline!r} s is not positive"
-        raise ConfigError(msg, hint="give seconds, or None for no deadline")
-    timer = asyncio.timeout(deadline)
-    try:
-        async with timer:
-            return await _fetch(job)
-    except TimeoutError:
-        if not timer.expired():
-            raise
-    msg = f"{job.target.output} was not done within {deadline:g} s"
-    hint = "run the same again to go on where it stopped, with a longer deadline"
-    raise DeadlineError(msg, service=job.service.name, hint=hint)
+    name, service = str(job.target.output), job.service.name
+    return await within(deadline, lambda: _fetch(job), name=name, service=service)
+
+
+async def pipe(
+    service: LookupService,
+    accounts: Accounts,
+    output: BinaryIO,
+    dead_letters: BinaryIO,
+    *,
+    ordered: bool,
+    deadline: float | None,
+) -> FetchReport:
+    """Fetch into a stream; see `tagferry.TencentIM.pipe_tags`."""
+
+    async def work() -> FetchReport:
+        place = await in_thread(PipePlace, output, dead_letters, undo=PipePlace.close)
+        try:
+            job = Job(
+                service=service,
+                accounts=accounts,
+                target=place.target,
+                ordered=ordered,
+                if_exists="error",
+                resume=False,
+            )
+            await _spool(job, place)
+            await _run(job, place)
+            return msgspec.structs.replace(_report(place), output=None, dead_letters=None)
+        finally:
+            await in_thread(place.close)
+
+    return await within(deadline, work, name="the output", service=service.name)
 
 
 async def _fetch(job: Job) -> FetchReport:
@@ -106,7 +128,7 @@ async def _fetch(job: Job) -> FetchReport:
         await in_thread(place.close)
 
 
-def _report(place: Workplace) -> FetchReport:
+def _report(place: Workplace | PipePlace) -> FetchReport:
     plan, checkpoint, target = place.plan, place.checkpoint, place.target
     assert plan is not None
     totals = checkpoint.totals
@@ -139,7 +161,7 @@ async def _prepare(job: Job, place: Workplace) -> None:
     job.service.hold(_COOL)
 
 
-async def _spool(job: Job, place: Workplace) -> None:
+async def _spool(job: Job, place: Workplace | PipePlace) -> None:
     stamp = await in_thread(_stamp, job.accounts)
     spool = await in_thread(Spool, job.target.spool, undo=Spool.discard)
     try:
@@ -160,7 +182,7 @@ async def _spool(job: Job, place: Workplace) -> None:
     await in_thread(place.begin, plan, job.base)
 
 
-async def _run(job: Job, place: Workplace) -> None:
+async def _run(job: Job, place: Workplace | PipePlace) -> None:
     service, plan, checkpoint = job.service, place.plan, place.checkpoint
     assert plan is not None
     marks = Watermark(checkpoint.low, checkpoint.above)
@@ -190,12 +212,13 @@ async def _run(job: Job, place: Workplace) -> None:
             await work_off(feed.take, work, service.workers, beside=saver.run)
         finally:
             # Whatever stopped it: what was answered is not asked for again.
-            await saver.save()
+            with anyio.CancelScope(shield=True):
+                await saver.save()
     finally:
         await in_thread(reader.close)
 
 
-def _announce(job: Job, place: Workplace) -> None:
+def _announce(job: Job, place: Workplace | PipePlace) -> None:
     plan, totals = place.plan, place.checkpoint.totals
     assert plan is not None
     left = plan.distinct - totals.tagged - totals.missing - totals.failed
@@ -250,7 +273,13 @@ def _next(blocks: Iterator[list[bytes]]) -> list[bytes] | None:
 
 
 async def retry(
-    service: LookupService, dead_letters: Path, *, ordered: bool, resume: bool, deadline: float | None
+    service: LookupService,
+    dead_letters: Path,
+    output: Path | None,
+    *,
+    ordered: bool,
+    resume: bool,
+    deadline: float | None,
 ) -> FetchReport:
     """Ask again for dead letters, and merge what is answered into the output that they came from.
 
@@ -258,15 +287,15 @@ async def retry(
         ConfigError: The output is not there, or something else cannot end well; before any request.
         TagferryError: As for `fetch`.
     """
-    output = await in_thread(output_of, dead_letters)
+    base = output or await in_thread(output_of, dead_letters)
     source = await in_thread(open_source, f"{dead_letters}:account")
     job = Job(
         service=service,
         accounts=source,
-        target=Target.of(output),
+        target=Target.of(base),
         ordered=ordered,
         if_exists="replace",
         resume=resume,
-        base=output,
+        base=base,
     )
     return await fetch(job, deadline)

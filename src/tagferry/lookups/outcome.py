@@ -83,7 +83,8 @@ class FetchReport(msgspec.Struct, frozen=True, kw_only=True):
     requests: int = 0
     throttled: int = 0
     seconds: float = 0.0
-    output: Path
+    output: Path | None
+    """The file, or None for a stream."""
     dead_letters: Path | None = None
     """The file of what failed, if anything did."""
 
@@ -168,8 +169,9 @@ def join(asked: Sequence[str], answer: Answer, judge: Callable[[int], Verdict]) 
         outcomes: list[Outcome] = [
             Tagged(name, one.tags) if (one := users.get(name)) else Missing(name) for name in asked
         ]
-        missing = len(asked) - len(users)
-        if missing == 0 or sum(type(one) is Missing for one in outcomes) == missing:
+        missing = sum(type(one) is Missing for one in outcomes)
+        # Nobody came who was not asked for.
+        if missing + len(users) == len(asked):
             return Answers(outcomes, missing)
     return _join_with_care(asked, answer, judge)
 

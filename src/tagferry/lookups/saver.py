@@ -10,6 +10,7 @@ import msgspec
 from tagferry.events import Checkpointed, Emit, Fetching
 from tagferry.exports.thread import in_thread
 from tagferry.lookups.lines import Chunk
+from tagferry.lookups.pipe import PipePlace
 from tagferry.lookups.plan import Totals
 from tagferry.lookups.window import Window
 from tagferry.lookups.workplace import Workplace
@@ -43,7 +44,7 @@ class Saver:
 
     def __init__(
         self,
-        place: Workplace,
+        place: Workplace | PipePlace,
         kind: str,
         window: Window,
         tally: Tally,

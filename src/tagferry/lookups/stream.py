@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from tagferry.errors import ConfigError
 from tagferry.lookups.batch import Asker
 from tagferry.lookups.feed import Batch, IterableFeed
 from tagferry.lookups.outcome import Outcome
@@ -19,8 +20,9 @@ from tagferry.lookups.workers import work_off
 
 __all__ = ["Outcomes", "stream"]
 
-_AHEAD = 500
-"""Batches that may be ahead of the slowest one."""
+_AHEAD = 5000
+_ORDERED_AHEAD = 500
+"""Batches that may be ahead of the slowest one; with an order to keep, their outcomes are in memory."""
 
 
 @asynccontextmanager
@@ -28,86 +30,104 @@ async def stream(
     service: LookupService, accounts: Iterable[str] | AsyncIterable[str], *, ordered: bool
 ) -> AsyncGenerator[AsyncIterator[Outcome]]:
     """Look accounts up while they are gone through; see `tagferry.TencentIM.stream_tags`."""
-    window = Window(Watermark(), _AHEAD)
+    window = Window(Watermark(), _ORDERED_AHEAD if ordered else _AHEAD)
     feed = IterableFeed(accounts, service.batch, window)
-    send, receive = anyio.create_memory_object_stream[Sequence[Outcome]](0)
-    outcomes = Outcomes(receive)
-    lane = _Lane(send, window, ordered=ordered)
+    outcomes = Outcomes()
+    lane = _Lane(outcomes, window, ordered=ordered)
     asker = Asker(service)
 
     async def work(batch: Batch) -> None:
         await lane.put(batch.number, await _ask(asker, batch.accounts))
 
     async def run() -> None:
+        failure: BaseException | None = None
         try:
             await work_off(feed.take, work, service.workers)
-        except Exception as error:  # noqa: BLE001  # whoever iterates gets it
-            outcomes.failure = error
-        finally:
-            send.close()
+        except BaseException as error:  # noqa: BLE001  # whoever iterates gets it
+            failure = error
+        outcomes.end(failure)
 
     task = asyncio.create_task(run())
     try:
         yield outcomes
     finally:
-        task.cancel()
-        # It must not outlive the block, which may be left by a cancellation.
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait([task])
-        receive.close()
+        try:
+            await _stop(task)
+        finally:
+            outcomes.close()
 
 
 class Outcomes:
-    """An async iterator of outcomes.
+    """An async iterator of outcomes, for one reader or several."""
 
-    Args:
-        receive: Where they come from, a batch at a time.
-    """
-
-    def __init__(self, receive: MemoryObjectReceiveStream[Sequence[Outcome]]) -> None:
-        self.failure: Exception | None = None
-        """What ended the stream before its end."""
-        self._receive = receive
-        self._batch: Iterator[Outcome] = iter(())
+    def __init__(self) -> None:
+        self._ready: deque[Outcome] = deque()
+        self._ended = False
+        self._failure: BaseException | None = None
+        self._filled = asyncio.Event()
+        self._emptied = asyncio.Event()
 
     def __aiter__(self) -> AsyncIterator[Outcome]:
         return self
 
     async def __anext__(self) -> Outcome:
-        while True:
-            for outcome in self._batch:
-                return outcome
-            try:
-                self._batch = iter(await self._receive.receive())
-            except anyio.EndOfStream:
-                break
-        if (failure := self.failure) is not None:
-            raise failure
-        raise StopAsyncIteration
+        # Nothing is handed to a reader before it runs: one that is cancelled, as by a time-out, loses nothing.
+        while not self._ready:
+            if self._failure is not None:
+                raise self._failure
+            if self._ended:
+                raise StopAsyncIteration
+            self._filled.clear()
+            await self._filled.wait()
+        outcome = self._ready.popleft()
+        if not self._ready:
+            self._emptied.set()
+        return outcome
+
+    async def put(self, outcomes: Sequence[Outcome]) -> None:
+        """Add outcomes when all before them are taken; by one at a time."""
+        while self._ready:
+            self._emptied.clear()
+            await self._emptied.wait()
+        self._ready.extend(outcomes)
+        self._filled.set()
+
+    def end(self, failure: BaseException | None) -> None:
+        """End the iteration behind what is there, with a failure if there was one."""
+        self._ended = True
+        self._failure = failure
+        self._filled.set()
+
+    def close(self) -> None:
+        """Give no more outcomes; who asks for what was not taken is told so."""
+        if self._ready or self._failure is not None or not self._ended:
+            self._ready.clear()
+            hint = "go through it inside of its `async with` block"
+            self.end(ConfigError("the stream of outcomes is closed", hint=hint))
 
 
 class _Lane:
-    """Sends batches on, in their order if it is to be kept; whoever puts one waits until it is taken."""
+    """Hands batches over one by one, in their order if it is to be kept; who puts one waits for its turn."""
 
-    def __init__(
-        self, send: MemoryObjectSendStream[Sequence[Outcome]], window: Window, *, ordered: bool
-    ) -> None:
-        self._send = send
+    def __init__(self, outcomes: Outcomes, window: Window, *, ordered: bool) -> None:
+        self._outcomes = outcomes
         self._window = window
         self._ordered = ordered
         self._held: dict[int, Sequence[Outcome]] = {}
-        self._sending = anyio.Lock()
+        self._putting = anyio.Lock()
 
     async def put(self, number: int, outcomes: Sequence[Outcome]) -> None:
-        if not self._ordered:
-            await self._send.send(outcomes)
-            self._window.done(number)
-            return
-        self._held[number] = outcomes
-        async with self._sending:
+        if self._ordered:
+            self._held[number] = outcomes
+        async with self._putting:
+            if not self._ordered:
+                await self._hand_over(number, outcomes)
             while (due := self._held.pop(low := self._window.marks.low, None)) is not None:
-                await self._send.send(due)
-                self._window.done(low)
+                await self._hand_over(low, due)
+
+    async def _hand_over(self, number: int, outcomes: Sequence[Outcome]) -> None:
+        await self._outcomes.put(outcomes)
+        self._window.done(number)
 
 
 async def _ask(asker: Asker, accounts: Sequence[str]) -> Sequence[Outcome]:
@@ -118,3 +138,18 @@ async def _ask(asker: Asker, accounts: Sequence[str]) -> Sequence[Outcome]:
     # Equal accounts of a batch are asked for once, and each of them has its outcome.
     found = dict(zip(distinct, outcomes, strict=True))
     return [found[account] for account in accounts]
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait until it has ended; whatever is cancelled meanwhile, it does not outlive this."""
+    task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    # The scope holds off cancellations of anyio, the loop those of asyncio.
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if cancelled is not None:
+        raise cancelled

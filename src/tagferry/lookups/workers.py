@@ -22,7 +22,8 @@ async def work_off(
 ) -> None:
     """Take pieces of work until there is none, several at once.
 
-    The first failure stops everything that is under way.
+    The first failure stops everything that is under way; so does a cancellation from within, such as one of
+    what `take` waits for.
 
     Args:
         take: Gives the next piece, or None at the end; it is safe to call by several at once.
@@ -32,8 +33,15 @@ async def work_off(
     """
 
     async def run() -> None:
-        while (piece := await take()) is not None:
-            await work(piece)
+        try:
+            while (piece := await take()) is not None:
+                await work(piece)
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            # As a cancellation it would end this worker unheard, and its piece would be lost.
+            msg = "what a look-up waited for was cancelled"
+            raise RuntimeError(msg) from error
 
     failure: BaseException
     try:
@@ -48,6 +56,12 @@ async def work_off(
         return
     # Raised out here, it is not wrapped in a group nor chained to one.
     raise failure
+
+
+def _is_cancelled() -> bool:
+    """Tell whether anybody cancelled this task, and not only what it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

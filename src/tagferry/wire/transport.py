@@ -42,6 +42,7 @@ class Transport:
     Args:
         service: The service's name, for errors.
         timeout: Seconds for one API request, or for a download's reply to begin.
+        stall_timeout: Seconds in which the reply to an API request must bring some bytes.
         session: The caller's own session for API requests; it is not closed here.
         ssl: The caller's own TLS settings.
         proxy: The URL of a proxy.
@@ -53,6 +54,7 @@ class Transport:
         service: str,
         *,
         timeout: float,
+        stall_timeout: float | None = None,
         session: aiohttp.ClientSession | None = None,
         ssl: tls.SSLContext | None = None,
         proxy: str | None = None,
@@ -60,7 +62,7 @@ class Transport:
     ) -> None:
         self._service = service
         self._timeout = timeout
-        self._api_timeout = aiohttp.ClientTimeout(total=timeout)
+        self._api_timeout = aiohttp.ClientTimeout(total=timeout, sock_read=stall_timeout)
         self._given = session
         self._ssl = ssl if ssl is not None else True
         self._proxy = proxy

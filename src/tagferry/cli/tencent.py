@@ -1,0 +1,153 @@
+"""The kinds of Tencent IM."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from tagferry.cli.fetch import Work, run_fetch
+from tagferry.cli.options import TRANSFER, FetchOptions, Invocation, read_input, read_path
+from tagferry.clients.tencent_im import TencentIM
+from tagferry.errors import ConfigError
+from tagferry.events import Emit
+from tagferry.lookups.fetch import Accounts
+from tagferry.lookups.outcome import FetchReport
+from tagferry.lookups.sources import open_source
+from tagferry.lookups.target import Target
+from tagferry.services.tencent_im import KIND, check_sdkappid
+from tagferry.settings import Settings
+
+__all__ = ["fetch_tags", "open_client", "retry_tags"]
+
+Call = Annotated[Invocation, Parameter(parse=False)]
+Service = Annotated[
+    Literal["all_member_push", "timpush"],
+    Parameter(group=TRANSFER, help="The service of the app that knows tags; timpush is the successor."),
+]
+RateText = Annotated[
+    str,
+    Parameter(
+        metavar="N/s",
+        group=TRANSFER,
+        help="Calls that the app may make. Tencent alarms its customer at 80 %: 79/s is the quiet choice.",
+    ),
+]
+Ordered = Annotated[
+    bool,
+    Parameter(negative="", group=TRANSFER, show_default=False, help="Keep the order of the input."),
+]
+
+
+def open_client(
+    settings: Settings, options: FetchOptions, on_event: Emit, *, service: str, rate: str
+) -> TencentIM:
+    """Make a client as the user's settings and options say.
+
+    Raises:
+        ConfigError: A setting is missing or cannot work.
+    """
+    user_sig = settings.get("tencent.user_sig")
+    return TencentIM(
+        sdkappid=check_sdkappid(settings.need("tencent.sdkappid")),
+        identifier=settings.need("tencent.identifier"),
+        secret_key=None if user_sig else settings.need("tencent.secret_key"),
+        user_sig=user_sig,
+        region=settings.get("tencent.region"),
+        base_url=settings.get("tencent.base_url"),
+        service=service,
+        rate=rate,
+        timeout=options.timeout,
+        stall_timeout=options.stall_timeout,
+        concurrency=options.concurrency,
+        retries=options.retries,
+        on_event=on_event,
+    )
+
+
+def fetch_tags(
+    accounts: Annotated[
+        str,
+        Parameter(
+            converter=read_input,
+            allow_leading_hyphen=True,
+            help="A text file with one account a line, - for standard input, FILE.csv:COLUMN,"
+            " FILE.jsonl:FIELD or FILE.parquet:COLUMN.",
+        ),
+    ],
+    /,
+    *,
+    rate: RateText = "100/s",
+    service: Service = "all_member_push",
+    ordered: Ordered = False,
+    options: FetchOptions = FetchOptions(),  # noqa: B008  # it is frozen
+    invocation: Call,
+) -> int:
+    """Look up the tags of accounts."""
+
+    def plan(settings: Settings, on_event: Emit) -> Work:
+        client = open_client(settings, options, on_event, service=service, rate=rate)
+        output = options.output or Path(f"{KIND}.jsonl")
+        if str(output) == "-":
+            source = open_source(accounts)
+            return client, lambda: client.pipe_tags(
+                source,
+                sys.stdout.buffer,
+                sys.stderr.buffer,
+                ordered=ordered,
+                deadline=options.deadline,
+            )
+        chosen = _find(accounts, output, resume=not options.no_resume)
+        return client, lambda: client.fetch_tags(
+            chosen,
+            output,
+            ordered=ordered,
+            deadline=options.deadline,
+            if_exists=options.if_exists,
+            resume=not options.no_resume,
+        )
+
+    return run_fetch(plan, options, invocation)
+
+
+def _find(accounts: str, output: Path, *, resume: bool) -> Accounts:
+    """Return the source of the accounts; none when it is gone and an unfinished fetch has read it."""
+    try:
+        return open_source(accounts)
+    except ConfigError:
+        if resume and accounts != "-" and not Path(accounts).exists() and Target.of(output).ledger.exists():
+            return ()
+        raise
+
+
+def retry_tags(
+    dead_letters: Annotated[
+        Path, Parameter(converter=read_path, help="What failed in a fetch, NAME.dead.jsonl.")
+    ],
+    /,
+    *,
+    rate: RateText = "100/s",
+    service: Service = "all_member_push",
+    ordered: Ordered = False,
+    options: FetchOptions = FetchOptions(),  # noqa: B008  # it is frozen
+    invocation: Call,
+) -> int:
+    """Ask again for dead letters."""
+
+    def plan(settings: Settings, on_event: Emit) -> Work:
+        client = open_client(settings, options, on_event, service=service, rate=rate)
+
+        async def work() -> FetchReport:
+            return await client.retry_tags(
+                dead_letters,
+                output=options.output,
+                ordered=ordered,
+                deadline=options.deadline,
+                resume=not options.no_resume,
+            )
+
+        return client, work
+
+    return run_fetch(plan, options, invocation)
