@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tagferry.clients.growingio import GrowingIO
+    from tagferry.clients.growingio_cdp import GrowingIOCDP
     from tagferry.clients.tencent_im import TencentIM
     from tagferry.errors import (
         AuthError,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
         UnavailableError,
     )
     from tagferry.exports.export import Export
-    from tagferry.exports.job import Ready
+    from tagferry.exports.job import Job, Ready
     from tagferry.exports.many import download_all
     from tagferry.exports.outcome import ExportDone, ExportFailed, SavedFile
     from tagferry.lookups.outcome import (
@@ -51,7 +52,9 @@ __all__ = [
     "ExportFailed",
     "FetchReport",
     "GrowingIO",
+    "GrowingIOCDP",
     "IntegrityError",
+    "Job",
     "JobFailedError",
     "LinkExpiredError",
     "Missing",
@@ -78,6 +81,8 @@ _PLACES = {
     "ExportFailed": "tagferry.exports.outcome",
     "FetchReport": "tagferry.lookups.outcome",
     "GrowingIO": "tagferry.clients.growingio",
+    "GrowingIOCDP": "tagferry.clients.growingio_cdp",
+    "Job": "tagferry.exports.job",
     "Missing": "tagferry.lookups.outcome",
     "Ready": "tagferry.exports.job",
     "SavedFile": "tagferry.exports.outcome",

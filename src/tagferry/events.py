@@ -18,6 +18,7 @@ __all__ = [
     "Event",
     "FetchPlanned",
     "Fetching",
+    "InsecureAddress",
     "LinkRenewed",
     "OddAnswer",
     "PartSaved",
@@ -25,6 +26,7 @@ __all__ = [
     "Progress",
     "Resumed",
     "Retrying",
+    "Submitted",
     "Throttled",
     "TransferBroken",
     "UnknownStatus",
@@ -48,6 +50,21 @@ class Polled(Event, frozen=True, kw_only=True):
     """``"running"``, ``"done"``, ``"empty"`` or ``"failed"``."""
     delay: float | None
     """Seconds until it is asked again, or None if it is not."""
+
+
+class Submitted(Event, frozen=True, kw_only=True):
+    """A job was made at the service."""
+
+    kind: str
+    id: str
+    job_id: str
+
+
+class InsecureAddress(Event, frozen=True, kw_only=True):
+    """Credentials go over the network in clear; told once for each address."""
+
+    service: str
+    address: str
 
 
 class UnknownStatus(Event, frozen=True, kw_only=True):
@@ -184,10 +201,12 @@ _LEVELS: dict[type[Event], int] = {
     BatchesHalved: logging.WARNING,
     FetchPlanned: logging.INFO,
     OddAnswer: logging.WARNING,
+    InsecureAddress: logging.WARNING,
     LinkRenewed: logging.INFO,
     PartSaved: logging.INFO,
     Resumed: logging.INFO,
     Retrying: logging.WARNING,
+    Submitted: logging.INFO,
     Throttled: logging.WARNING,
     TransferBroken: logging.WARNING,
     UnknownStatus: logging.WARNING,

@@ -66,6 +66,18 @@ SETTINGS = (
     Setting("growingio.base_url", "the address of the GrowingIO API", default=growingio_saas.BASE_URL),
     Setting("growingio.client_id", "the project's public key, which old GrowingIO tokens need"),
     Setting(
+        "cdp.token",
+        "the GrowingIO CDP token",
+        secret=True,
+        source="make a token in the CDP console, personal settings, Token management",
+    ),
+    Setting(
+        "cdp.base_url",
+        "the address of your GrowingIO CDP",
+        source="it is where the console is, like http://cdp.example.com",
+    ),
+    Setting("cdp.download_url", "the address that files of the CDP come from, if it is another one"),
+    Setting(
         "tencent.sdkappid",
         "the SDKAppID of the Tencent IM app",
         source="it is in the Chat console of Tencent Cloud, like 1400000000",

@@ -75,7 +75,7 @@ def test_a_wall_clock_that_steps_moves_no_poll(step):
 
         async def main():
             stepping = asyncio.create_task(step_later(service.clock, 5, by))
-            links = await service.poller.wait(service.export())
+            links = await service.wait(service.export())
             await stepping
             return links
 
@@ -101,7 +101,7 @@ def test_a_deadline_is_kept_although_the_wall_clock_steps(step):
         stepping = asyncio.create_task(step_later(service.clock, 5, step))
         start = service.clock.now()
         with pytest.raises(DeadlineError):
-            await within(60.0, service.export(), service.poller.wait)
+            await within(60.0, service.export(), service.wait)
         assert (service.clock.now() - start) / SECOND == pytest.approx(60.0, abs=0.001)
         await stepping
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 
 import anyio
 import msgspec
@@ -121,6 +122,79 @@ async def test_a_directory_that_cannot_be_written_is_refused_before_any_request(
     assert len(world.emulator.seen) == 0
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "loop/below"])
+async def test_a_directory_that_cannot_be_looked_at_is_told_before_any_request(world, tmp_path, name):
+    (tmp_path / "loop").symlink_to("loop")
+    exports = [world.tag(), world.tag("other000")]
+    with pytest.raises(DiskError, match="cannot look at") as caught:
+        await exports[0].download(tmp_path / name)
+    assert str(tmp_path) in caught.value.message
+    assert "choose a" in caught.value.hint
+    with pytest.raises(DiskError):
+        async with tagferry.download_all(exports, tmp_path / name):
+            pass
+    assert len(world.emulator.seen) == 0
+
+
+async def test_a_directory_that_cannot_be_listed_is_told_before_any_request(world, monkeypatch):
+    world.out.mkdir()
+
+    def refuse(_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk.Path, "iterdir", refuse)
+        with pytest.raises(DiskError, match="cannot read") as caught:
+            await world.tag().download(world.out)
+    assert str(world.out) in caught.value.message
+    assert "permissions" in caught.value.hint
+    assert len(world.emulator.seen) == 0
+
+
+@pytest.mark.parametrize("becomes", ["nothing", "file"])
+async def test_a_directory_that_changes_while_it_is_looked_at(world, monkeypatch, becomes):
+    def change(directory):
+        directory.rmdir()
+        if becomes == "file":
+            directory.touch()
+
+    world.out.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("tagferry.exports.delivery.check_directory", change)
+        if becomes == "file":
+            with pytest.raises(DiskError, match="cannot read") as caught:
+                await world.tag().download(world.out)
+            assert "another output directory" in caught.value.hint
+            world.out.unlink()
+        else:
+            await world.tag().download(world.out)
+    files = await world.tag().download(world.out, if_exists="replace")
+    world.check_whole(files=files)
+
+
+@pytest.mark.parametrize("what", ["directory", "part"])
+async def test_what_is_removed_in_the_middle_is_told_and_the_next_run_finishes(world, what):
+    """A name without a file must not be told as done."""
+    world.order("stall@1000 for=0.3")
+    async with anyio.create_task_group() as tasks:
+
+        async def remove():
+            part = world.out / world.name(ending=".csv.part")
+            while not (part.exists() and part.stat().st_size):
+                await anyio.sleep(0.001)
+            if what == "part":
+                part.unlink()
+            else:
+                shutil.rmtree(world.out)
+
+        tasks.start_soon(remove)
+        with pytest.raises(DiskError) as caught:
+            await world.tag().download(world.out)
+    assert str(world.out) in caught.value.message
+    assert caught.value.hint
+    world.check_whole(files=await world.tag().download(world.out))
+
+
 async def test_a_directory_that_cannot_be_made_is_a_disk_error(world, monkeypatch):
     def refuse(*_args, **_options):
         raise OSError(errno.EROFS, "Read-only file system")
@@ -188,6 +262,83 @@ async def test_an_empty_audience_has_no_file_and_touches_no_disk(world):
     world.order("no-links x3", operation=POLL)
     assert await world.tag().download(world.out) == ()
     assert not world.out.exists()
+    world.order("no-links x3", operation=POLL)
+    assert await world.tag().download(world.out, if_exists="replace") == ()
+    assert not world.out.exists()
+
+
+OLD = ("-00001.csv", "-00002.csv", ".csv", ".csv.gz")
+
+
+def leave_old_files(world):
+    world.out.mkdir()
+    for name in OLD:
+        (world.out / world.name(ending=name)).write_bytes(b"old")
+    (world.out / "mine.csv").write_bytes(b"mine")
+
+
+async def test_an_empty_answer_replaces_the_files_of_an_older_one(world):
+    """An audience of last week must not pass for one that has no users now."""
+    leave_old_files(world)
+    world.order("no-links x3", operation=POLL)
+    async with tagferry.download_all([world.tag()], world.out, if_exists="replace") as outcomes:
+        (outcome,) = [outcome async for outcome in outcomes]
+    assert (outcome.state, outcome.files) == ("empty", ())
+    assert [path.name for path in world.out.iterdir()] == ["mine.csv"]
+    (world.out / "mine.csv").unlink()
+
+
+async def test_files_are_gone_only_when_the_answer_is_known_to_be_empty(world):
+    leave_old_files(world)
+    world.order("no-links x2", "failed=请求参数不合法，tag", operation=POLL)
+    with pytest.raises(JobFailedError):
+        await world.tag().download(world.out, if_exists="replace")
+    assert len(list(world.out.iterdir())) == len(OLD) + 1
+    for path in world.out.iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize("again", ["error", "skip", "replace"])
+@pytest.mark.parametrize("call", ["unlink", "sync_directory", "remove"])
+async def test_a_crash_while_an_empty_answer_replaces_files_is_finished_by_the_next_run(
+    world, monkeypatch, call, again
+):
+    leave_old_files(world)
+    world.order("no-links x3", operation=POLL)
+    with monkeypatch.context() as patch:
+        crash_at(patch, {"sync_directory": "sync"}.get(call, call), 2)
+        patch.setattr(workplace.Workplace, "close", lambda self: self._book.close())
+        with pytest.raises(Crash):
+            await world.tag().download(world.out, if_exists="replace")
+    requests = len(world.emulator.seen)
+    assert await world.tag().download(world.out, if_exists=again) == ()
+    assert len(world.emulator.seen) == requests, "the network was used"
+    assert [path.name for path in world.out.iterdir()] == ["mine.csv"]
+    (world.out / "mine.csv").unlink()
+
+
+@pytest.mark.parametrize("if_exists", ["error", "skip", "replace"])
+async def test_an_empty_answer_leaves_nothing_unfinished_of_an_older_one(world, if_exists):
+    world.order("cut@1000", "status=418")
+    with pytest.raises(RefusedError):
+        await world.tag().download(world.out)
+    assert len(list(world.out.iterdir())) == 2
+    world.order("no-links x3", operation=POLL)
+    assert await world.tag().download(world.out, if_exists=if_exists) == ()
+    assert list(world.out.iterdir()) == []
+
+
+async def test_an_empty_answer_takes_nothing_from_another_process(world):
+    leave_old_files(world)
+    record = world.out / f"growingio-tag-{PROJECT}-{TAG}.part.json"
+    book = await anyio.to_thread.run_sync(RecordFile.acquire, record)
+    world.order("no-links x3", operation=POLL)
+    with pytest.raises(DiskError, match="another process"):
+        await world.tag().download(world.out, if_exists="replace")
+    await anyio.to_thread.run_sync(book.remove)
+    assert len(list(world.out.iterdir())) == len(OLD) + 1
+    for path in world.out.iterdir():
+        path.unlink()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from tagferry.errors import ConfigError, DiskError
 from tagferry.exports import disk
-from tagferry.exports.disk import check_directory, disk_errors, sync_directory
+from tagferry.exports.disk import check_directory, disk_errors, is_plain, look, names_in, sync_directory
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,11 @@ from tagferry.exports.disk import check_directory, disk_errors, sync_directory
         (errno.EACCES, "permissions"),
         (errno.EMFILE, "ulimit"),
         (errno.ENAMETOOLONG, "shorter"),
-        (errno.EIO, None),
+        (errno.ENOENT, "leave the output directory alone"),
+        (errno.ENOTDIR, "another output directory"),
+        (errno.EFBIG, "ulimit -f"),
+        (errno.ENFILE, "concurrency"),
+        (errno.EIO, "check the disk"),
     ],
 )
 def test_an_error_names_the_file_the_reason_and_the_next_step(tmp_path, code, hint):
@@ -32,7 +36,7 @@ def test_an_error_names_the_file_the_reason_and_the_next_step(tmp_path, code, hi
     assert str(tmp_path / "x") in str(error)
     assert os.strerror(code) in str(error)
     assert error.code == errno.errorcode[code]
-    assert (hint is None and error.hint is None) or hint in error.hint
+    assert hint in error.hint
     assert isinstance(error, OSError)
     assert not error.retryable
 
@@ -80,5 +84,38 @@ def test_a_directory_is_synced_and_let_go(tmp_path, monkeypatch):
     monkeypatch.setattr(disk.os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
     sync_directory(tmp_path)
     assert synced == [tmp_path.stat().st_ino]
-    with pytest.raises(OSError):
+    with pytest.raises(DiskError, match="cannot sync"):
         sync_directory(tmp_path / "none")
+
+
+TOO_LONG = "x" * 300
+
+
+def test_what_is_not_there_is_told_from_what_cannot_be_seen(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert is_plain(tmp_path / "file")
+    assert not is_plain(tmp_path)
+    for nothing in (tmp_path / "none", tmp_path / "none" / "below", tmp_path / "file" / "below"):
+        assert look(nothing) is None
+        assert not is_plain(nothing)
+    assert look(tmp_path / "loop", follow=False)
+    for hidden in (tmp_path / "loop", tmp_path / TOO_LONG):
+        for ask in (look, is_plain):
+            with pytest.raises(DiskError, match="cannot look at") as caught:
+                ask(hidden)
+            assert str(hidden) in caught.value.message
+            assert caught.value.hint
+
+
+def test_the_names_in_a_directory_that_cannot_be_listed_are_no_empty_list(tmp_path):
+    (tmp_path / "file").touch()
+    assert names_in(tmp_path) == ["file"]
+    assert names_in(tmp_path / "none") == []
+    for place in (tmp_path / "file", tmp_path / TOO_LONG):
+        with pytest.raises(DiskError, match="cannot read") as caught:
+            names_in(place)
+        assert str(place) in caught.value.message
+        assert caught.value.hint
+    with pytest.raises(DiskError, match="shorter"):
+        check_directory(tmp_path / TOO_LONG / "below")

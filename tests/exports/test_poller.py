@@ -13,7 +13,7 @@ import pytest
 from tagferry.errors import JobFailedError, RefusedError, ThrottledError, UnavailableError
 from tagferry.events import Polled, UnknownStatus
 from tagferry.exports.export import Export
-from tagferry.exports.job import JobReport, JobState
+from tagferry.exports.job import Job, JobReport, JobState
 from tagferry.exports.poller import Poller
 from tagferry.exports.schedule import PollSchedule
 from tagferry.exports.service import ExportService
@@ -60,7 +60,15 @@ class Service:
         )
         self.poller = Poller(self.backend)
 
-    async def ask(self, request, what, urgent):
+    async def wait(self, export, **options):
+        return await self.poller.wait(export, Job(None, export.request), **options)
+
+    async def renew(self, dead):
+        export = self.export()
+        return await self.poller.renew(export, Job(None, export.request), dead)
+
+    async def ask(self, job, what, urgent):
+        request = job.request
         if self.limiter is not None:
             async with self.limiter.permit(urgent=urgent):
                 await anyio.sleep(0.02)
@@ -91,7 +99,7 @@ class Service:
 
 
 def wait(service: Service, name: str = "x"):
-    return run_virtual(lambda: service.poller.wait(service.export(name)))
+    return run_virtual(lambda: service.wait(service.export(name)))
 
 
 @pytest.mark.parametrize(
@@ -176,7 +184,7 @@ def test_equal_exports_in_flight_are_one_job():
     service = Service(*[DOING] * 5, DONE)
 
     async def main():
-        return await asyncio.gather(*(service.poller.wait(service.export()) for _ in range(20)))
+        return await asyncio.gather(*(service.wait(service.export()) for _ in range(20)))
 
     assert run_virtual(main) == [(LINK,)] * 20
     assert len(service.asked) == 6
@@ -187,7 +195,7 @@ def test_a_failure_is_told_to_everyone_who_waits_for_the_same_job_each_with_an_e
     service = Service(DOING, FATAL)
 
     async def main():
-        waits = (service.poller.wait(service.export()) for _ in range(5))
+        waits = (service.wait(service.export()) for _ in range(5))
         return await asyncio.gather(*waits, return_exceptions=True)
 
     errors = run_virtual(main)
@@ -208,7 +216,7 @@ def test_when_the_one_who_asks_is_cancelled_another_takes_over(when):
     service = Service(*[DOING] * 8, DONE)
 
     async def main():
-        tasks = [asyncio.create_task(service.poller.wait(service.export())) for _ in range(3)]
+        tasks = [asyncio.create_task(service.wait(service.export())) for _ in range(3)]
         await anyio.sleep(when)
         tasks[0].cancel()
         done = await asyncio.gather(*tasks, return_exceptions=True)
@@ -221,7 +229,7 @@ def test_when_the_one_who_asks_is_cancelled_another_takes_over(when):
 
 def test_a_renewal_does_not_take_the_same_dead_link():
     service = Service(DONE, DONE, DOING, DONE, JobReport(state=JobState.DONE, links=(FRESH,)))
-    assert run_virtual(lambda: service.poller.renew(service.export(), LINK)) == (FRESH,)
+    assert run_virtual(lambda: service.renew(LINK)) == (FRESH,)
     assert len(service.asked) == 5
     assert all(urgent for _, _, urgent in service.asked)
     # Asking again does not make the service renew sooner, so it is not hammered.
@@ -230,8 +238,8 @@ def test_a_renewal_does_not_take_the_same_dead_link():
 
 def test_a_renewal_that_finds_the_job_failed_or_empty_says_so():
     with pytest.raises(JobFailedError):
-        run_virtual(lambda: (s := Service(FATAL)).poller.renew(s.export(), LINK))
-    assert run_virtual(lambda: (s := Service(EMPTY)).poller.renew(s.export(), LINK)) == ()
+        run_virtual(lambda: Service(FATAL).renew(LINK))
+    assert run_virtual(lambda: Service(EMPTY).renew(LINK)) == ()
 
 
 def test_a_job_is_not_asked_about_while_enough_finished_ones_wait_for_a_place():
@@ -243,7 +251,7 @@ def test_a_job_is_not_asked_about_while_enough_finished_ones_wait_for_a_place():
 
             async def deliver(number):
                 admission = Admission(slots)
-                await service.poller.wait(service.export(f"x{number}"), admission=admission)
+                await service.wait(service.export(f"x{number}"), admission=admission)
                 async with admission:
                     await anyio.sleep(100)
 
@@ -272,7 +280,7 @@ def test_a_job_that_is_not_done_holds_nobody_else_back(answer):
 
                 async def deliver(number=number, admission=admission):
                     try:
-                        await service.poller.wait(service.export(f"x{number}"), admission=admission)
+                        await service.wait(service.export(f"x{number}"), admission=admission)
                     except UnavailableError:
                         return
                     finally:
@@ -327,10 +335,10 @@ def test_a_thousand_old_jobs_do_not_starve_a_new_one():
     async def main():
         async with anyio.create_task_group() as tasks:
             for number in range(1000):
-                tasks.start_soon(service.poller.wait, service.export(f"old{number}"))
+                tasks.start_soon(service.wait, service.export(f"old{number}"))
             await anyio.sleep(1500)
             times["begun"] = anyio.current_time()
-            await service.poller.wait(service.export("new"))
+            await service.wait(service.export("new"))
             times["done"] = anyio.current_time()
             tasks.cancel_scope.cancel()
 

@@ -17,9 +17,10 @@ from tagferry.errors import (
     ThrottledError,
     UnavailableError,
 )
-from tagferry.exports.resume import Partial, Verdict, ask_for_rest, plan_body
+from tagferry.exports.resume import Partial, Store, Verdict, ask_for_rest, plan_body
 from tagferry.wire.message import Head
 
+STORE = Store(service="s")
 HALF = Partial(received=50, validator='"a"', total=100)
 FULL = Partial(received=100, validator='"a"', total=100)
 FITTING = {"etag": '"a"', "content-range": "bytes 50-99/100", "content-length": "50"}
@@ -27,7 +28,7 @@ FITTING = {"etag": '"a"', "content-range": "bytes 50-99/100", "content-length": 
 
 def plan(partial: Partial, status: int, **headers: str):
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
-    return plan_body(partial, Head(status, fields), service="s", now=0.0)
+    return plan_body(partial, Head(status, fields), store=STORE, now=0.0)
 
 
 def test_the_rest_is_asked_for_only_with_a_strong_validator():
@@ -55,15 +56,15 @@ def test_what_is_no_md5_is_not_kept(md5):
 
 
 def test_a_fitting_range_is_appended():
-    rest = plan_body(HALF, Head(206, FITTING), service="s", now=0.0)
+    rest = plan_body(HALF, Head(206, FITTING), store=STORE, now=0.0)
     assert (rest.verdict, rest.total, rest.validator) == (Verdict.APPEND, 100, '"a"')
     chunked = {**FITTING, "transfer-encoding": "chunked"}
     del chunked["content-length"]
-    assert plan_body(HALF, Head(206, chunked), service="s", now=0.0).verdict is Verdict.APPEND
+    assert plan_body(HALF, Head(206, chunked), store=STORE, now=0.0).verdict is Verdict.APPEND
     unsure = Partial(received=50, validator='"a"')
-    assert plan_body(unsure, Head(206, FITTING), service="s", now=0.0).total == 100
+    assert plan_body(unsure, Head(206, FITTING), store=STORE, now=0.0).total == 100
     odd = {**FITTING, "content-range": "BYTES 50-99/100"}
-    assert plan_body(HALF, Head(206, odd), service="s", now=0.0).verdict is Verdict.APPEND
+    assert plan_body(HALF, Head(206, odd), store=STORE, now=0.0).verdict is Verdict.APPEND
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_a_fitting_range_is_appended():
 )
 def test_a_range_that_does_not_fit_is_never_appended(partial, change):
     headers = {name: value for name, value in {**FITTING, **change}.items() if value is not None}
-    assert plan_body(partial, Head(206, headers), service="s", now=0.0).verdict is Verdict.AGAIN
+    assert plan_body(partial, Head(206, headers), store=STORE, now=0.0).verdict is Verdict.AGAIN
 
 
 def test_an_unsatisfiable_range_is_the_end_only_where_size_and_validator_match():
@@ -147,7 +148,7 @@ def test_other_statuses_are_what_they_stand_for(status, error):
 @pytest.mark.parametrize("status", [200, 206])
 def test_a_page_in_place_of_a_file_is_refused_and_may_go_away(kind, status):
     with pytest.raises(ProtocolError, match="page") as caught:
-        plan_body(HALF, Head(status, {**FITTING, "content-type": kind}), service="s", now=0.0)
+        plan_body(HALF, Head(status, {**FITTING, "content-type": kind}), store=STORE, now=0.0)
     assert caught.value.retryable
 
 
@@ -170,10 +171,10 @@ def test_a_coding_that_was_not_asked_for_is_refused(coding):
 def test_a_gzip_coding_is_noted_because_its_end_has_to_be_proved(coding):
     assert plan(Partial(), 200, content_length="7", content_encoding=coding).gzipped
     coded = {**FITTING, "content-encoding": coding}
-    assert plan_body(HALF, Head(206, coded), service="s", now=0.0).verdict is Verdict.AGAIN
+    assert plan_body(HALF, Head(206, coded), store=STORE, now=0.0).verdict is Verdict.AGAIN
     half = Partial(received=50, validator='"a"', total=100, gzipped=True)
-    assert plan_body(half, Head(206, coded), service="s", now=0.0).gzipped
-    assert plan_body(half, Head(206, FITTING), service="s", now=0.0).verdict is Verdict.AGAIN
+    assert plan_body(half, Head(206, coded), store=STORE, now=0.0).gzipped
+    assert plan_body(half, Head(206, FITTING), store=STORE, now=0.0).verdict is Verdict.AGAIN
 
 
 def test_a_body_whose_cut_would_not_show_is_refused():
@@ -194,7 +195,7 @@ def test_a_bad_length_is_refused(length):
 
 def test_a_reply_that_contradicts_itself_is_refused():
     with pytest.raises(IntegrityError, match="contradicts") as caught:
-        plan_body(HALF, Head(206, {**FITTING, "content-length": "49"}), service="s", now=0.0)
+        plan_body(HALF, Head(206, {**FITTING, "content-length": "49"}), store=STORE, now=0.0)
     assert caught.value.retryable
 
 
@@ -209,7 +210,7 @@ headers = st.dictionaries(
 @given(st.sampled_from([Partial(), HALF, FULL]), st.integers(100, 599), headers)
 def test_any_reply_is_a_plan_or_an_error_of_ours(partial, status, fields):
     try:
-        verdict = plan_body(partial, Head(status, fields), service="s", now=0.0).verdict
+        verdict = plan_body(partial, Head(status, fields), store=STORE, now=0.0).verdict
     except TagferryError:
         return
     if verdict is Verdict.APPEND:
@@ -262,7 +263,7 @@ class ResumeAlgebra(RuleBasedStateMachine):
         body, etag = self.versions[-1 - version % len(self.versions)]
         head, sent = self.answer(answer, asked, body, etag, silent=silent, chunked=chunked)
         try:
-            plan = plan_body(partial, head, service="s", now=0.0)
+            plan = plan_body(partial, head, store=STORE, now=0.0)
         except TagferryError:
             return
         if plan.verdict is Verdict.COMPLETE:

@@ -9,7 +9,8 @@ from contextlib import suppress
 import anyio
 import pytest
 
-from tagferry.exports.thread import in_thread, settle
+from tagferry.exports import thread
+from tagferry.exports.thread import Threads, in_thread, settle, start
 
 pytestmark = pytest.mark.anyio
 
@@ -18,10 +19,12 @@ class Work:
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.gate = threading.Event()
+        self.calls = 0
         self.done = False
         self.undone: list[str] = []
 
     def __call__(self, *args):
+        self.calls += 1
         assert self.gate.wait(5)
         self.done = True
         if self.error is not None:
@@ -93,6 +96,78 @@ async def test_work_in_a_cancelled_scope_is_done():
         with suppress(asyncio.CancelledError):
             await in_thread(work)
     assert work.done
+
+
+async def test_cancelling_every_task_of_the_loop_orphans_no_work():
+    """That is what `asyncio.run` does at its end."""
+    work, before = Work(), asyncio.all_tasks()
+    task = asyncio.create_task(in_thread(work, undo=work.undone.append))
+    await asyncio.sleep(0.01)
+    for one in asyncio.all_tasks() - before:
+        one.cancel()
+    await asyncio.sleep(0.01)
+    assert not task.done()
+    work.gate.set()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert work.done
+    assert work.undone == ["result()"]
+
+
+async def test_what_was_handed_over_is_done_although_its_future_is_cancelled():
+    work, threads = Work(), Threads(1)
+    first, second = start(work, threads=threads), start(work, 2, threads=threads)
+    assert second.cancel()
+    assert not threads.submit(work).cancel()
+    work.gate.set()
+    assert await settle(first) == "result()"
+    assert await settle(start(work, 3, threads=threads)) == "result(3,)"
+    assert second.cancelled()
+    assert work.calls == 4
+
+
+def ours() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name == "tagferry"]
+
+
+async def wait_until_none_is_left() -> None:
+    with anyio.fail_after(5):
+        while ours():
+            await anyio.sleep(0.001)
+
+
+async def test_no_more_threads_than_allowed_and_none_without_work():
+    await wait_until_none_is_left()
+    work, threads = Work(), Threads(2)
+    running = [start(work, number, threads=threads) for number in range(6)]
+    await asyncio.sleep(0.02)
+    assert len(ours()) == work.calls == 2
+    work.gate.set()
+    assert [await settle(one) for one in running] == [f"result({number},)" for number in range(6)]
+    await wait_until_none_is_left()
+    assert await settle(start(work, threads=threads)) == "result()"
+
+
+async def test_work_is_done_although_the_system_gives_no_more_threads(monkeypatch):
+    await wait_until_none_is_left()
+    work, threads = Work(), Threads(3)
+    first = start(work, threads=threads)
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(thread.threading.Thread, "start", refuse)
+    second = start(work, 2, threads=threads)
+    assert not second.done()
+    work.gate.set()
+    # The one that there is does it all.
+    assert [await settle(first), await settle(second)] == ["result()", "result(2,)"]
+    await wait_until_none_is_left()
+    # There is none at all.
+    assert [await in_thread(threading.current_thread)] == [threading.current_thread()]
+    assert await settle(start(threading.current_thread, threads=threads)) is threading.current_thread()
+    monkeypatch.undo()
+    assert await settle(start(threading.current_thread, threads=threads)) is not threading.current_thread()
 
 
 async def test_a_settled_future_gives_its_result_at_once():

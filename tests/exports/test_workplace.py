@@ -19,7 +19,12 @@ from tagferry.wire.message import Request
 def make_export(writer="w", url="https://api/x"):
     request = Request(operation="k", method="GET", url=url)
     return SimpleNamespace(
-        stem="k-x", ending=".csv", kind="k", request=request, backend=SimpleNamespace(writer=writer)
+        stem="k-x",
+        ending=".csv",
+        kind="k",
+        request=request,
+        digest=url,
+        backend=SimpleNamespace(writer=writer, submissions=None),
     )
 
 
@@ -35,6 +40,10 @@ def fill(place, *bodies):
         part.append([body])
         place.close_part(number, part)
         part.close()
+
+
+def fail(*_):
+    raise DiskError("cannot", code="EIO")
 
 
 def names(directory):
@@ -73,16 +82,31 @@ def test_a_name_that_is_taken_in_the_last_moment_is_not_replaced(tmp_path, expor
 
 
 @pytest.mark.parametrize("failing", ["holds", "load", "save"])
-def test_a_workplace_that_cannot_be_opened_lets_go_of_its_record(tmp_path, export, monkeypatch, failing):
-    def fail(*_):
-        raise DiskError("cannot", code="EIO")
-
+def test_a_workplace_that_cannot_be_opened_leaves_nothing(tmp_path, export, monkeypatch, failing):
     with monkeypatch.context() as patch:
         patch.setattr(RecordFile, failing, fail)
         with pytest.raises(DiskError):
             Workplace.open(export, tmp_path, resume=True)
+    assert names(tmp_path) == []
     Workplace.open(export, tmp_path, resume=True).close()
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("failing", ["holds", "load", "save"])
+def test_a_workplace_that_cannot_be_opened_keeps_what_an_earlier_run_left(
+    tmp_path, export, monkeypatch, failing
+):
+    place = Workplace.open(export, tmp_path, resume=True)
+    fill(place, b"one")
+    place.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordFile, failing, fail)
+        with pytest.raises(DiskError):
+            Workplace.open(export, tmp_path, resume=True)
+    place = Workplace.open(export, tmp_path, resume=True)
+    assert place.parts[0].whole
+    assert place.commit(replace=False)[0].path.read_bytes() == b"one"
+    place.close()
 
 
 def test_a_part_that_cannot_be_read_is_let_go(tmp_path, export, monkeypatch):
@@ -146,16 +170,30 @@ def test_the_record_of_another_request_is_not_taken_up(tmp_path, export):
 
 def test_a_commit_that_another_process_has_finished_is_not_done_again(tmp_path, export, monkeypatch):
     monkeypatch.setattr(workplace_module, "is_committing", lambda *_: True)
-    assert Workplace.finish(export, tmp_path, replace=False) == ()
+    assert Workplace.finish(export, tmp_path, replace=False) is None
     assert names(tmp_path) == []
 
 
-def test_a_record_that_cannot_be_read_is_no_commit(tmp_path, export, monkeypatch):
+def test_a_record_that_cannot_be_read_does_not_say_that_there_is_no_commit(tmp_path, export, monkeypatch):
     assert not is_committing(export, tmp_path)
     (tmp_path / "k-x.part.json").write_bytes(b"{}")
+    assert not is_committing(export, tmp_path)
 
     def refuse(_):
-        raise PermissionError
+        raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(type(tmp_path), "read_bytes", refuse)
+    with pytest.raises(DiskError, match="permissions"):
+        is_committing(export, tmp_path)
+
+
+def test_a_record_that_goes_while_it_is_looked_at_is_no_commit(tmp_path, export, monkeypatch):
+    record = tmp_path / "k-x.part.json"
+    record.write_bytes(b"{}")
+
+    def vanish(path):
+        path.unlink()
+        raise FileNotFoundError
+
+    monkeypatch.setattr(type(tmp_path), "read_bytes", vanish)
     assert not is_committing(export, tmp_path)

@@ -57,6 +57,22 @@ KINDS = {
                 "tagferry export growingio-segment nxog09md nP2lpkX9 --output out --quiet",
             ),
         ),
+        Entry(
+            "growingio-cdp-tag",
+            "tagferry.cli.growingio_cdp:export_tag",
+            "Export the users of tags from GrowingIO CDP, as CSV or JSON Lines.",
+            (
+                "tagferry export growingio-cdp-tag tag_rfm --output out",
+                "tagferry export growingio-cdp-tag tag_rfm --property usr_gender --property usr_city",
+                "tagferry export growingio-cdp-tag tag_rfm --project WlGk4Daj --file-format json",
+            ),
+        ),
+        Entry(
+            "growingio-cdp-segment",
+            "tagferry.cli.growingio_cdp:export_segment",
+            "Export the users of segments from GrowingIO CDP, as CSV or JSON Lines.",
+            ("tagferry export growingio-cdp-segment seg_51activity --project WlGk4Daj --output out",),
+        ),
     ),
     "fetch": (
         Entry(

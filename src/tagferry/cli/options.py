@@ -16,6 +16,7 @@ from tagferry.exports.delivery import DEADLINE, IfExists
 from tagferry.lookups.fetch import DEADLINE as FETCH_DEADLINE
 
 __all__ = [
+    "CDPOptions",
     "Count",
     "ExportOptions",
     "FetchOptions",
@@ -126,6 +127,11 @@ def read_path(_: object, tokens: Sequence[Token]) -> Path:
     return Path(read_text(_, tokens)).expanduser()
 
 
+def read_property(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:
+    """Read the keys of properties, one for each time the option is there."""
+    return tuple(read_text(_, [token]) for token in tokens)
+
+
 def _show_duration(seconds: float) -> str:
     return f"{seconds / 3600:g}h" if seconds % 3600 == 0 else f"{seconds:g}"
 
@@ -222,6 +228,42 @@ class ExportOptions(ViewOptions, SettingsOptions):
     deadline: Annotated[float | None, _deadline("Seconds for each export in all, or 30m, 2h, none.")] = (
         DEADLINE
     )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CDPOptions(ExportOptions):
+    """What is exported of the users, and where they are."""
+
+    property: Annotated[
+        tuple[str, ...],
+        Parameter(
+            converter=read_property,
+            metavar="KEY",
+            show_default=False,
+            negative="",
+            group=TRANSFER,
+            help="An identity, attribute or tag to export beside gio_id; may be given up to 60 times.",
+        ),
+    ] = ()
+    file_format: Annotated[
+        Literal["csv", "json"], Parameter(group=TRANSFER, help="json is a line of JSON for each user.")
+    ] = "csv"
+    csv_header: Annotated[
+        Literal["key", "name"], Parameter(group=TRANSFER, help="What the header row of a CSV has.")
+    ] = "key"
+    space: Annotated[
+        str | None, Parameter(converter=read_text, metavar="ID", group=TRANSFER, help="The space (4.x).")
+    ] = None
+    job: Annotated[
+        str | None,
+        Parameter(
+            converter=read_text,
+            metavar="ID",
+            group=TRANSFER,
+            help="Go on with a job that was submitted before, and make none; for a single key.",
+        ),
+    ] = None
 
 
 @Parameter(name="*")

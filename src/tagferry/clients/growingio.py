@@ -12,15 +12,19 @@ from typing import Self
 import aiohttp
 
 from tagferry.clients.arguments import check_retries, check_seconds
+from tagferry.clients.insecure import warn_of_clear_text
+from tagferry.clients.listing import list_whole
 from tagferry.errors import ConfigError
 from tagferry.events import Emit, listen
 from tagferry.exports.export import Export
-from tagferry.exports.job import JobReport
+from tagferry.exports.job import Job, JobReport
 from tagferry.exports.naming import make_stem
 from tagferry.exports.poller import Poller
 from tagferry.exports.schedule import PollSchedule
 from tagferry.exports.service import ExportService
+from tagferry.services import growingio_lists as lists
 from tagferry.services import growingio_saas as saas
+from tagferry.services.growingio_listed import Listed
 from tagferry.wire.address import is_private
 from tagferry.wire.backoff import Backoff
 from tagferry.wire.call import Caller
@@ -95,23 +99,30 @@ class GrowingIO:
         def sign(request: Request, token: str) -> Request:
             return request.with_headers(saas.authorize(token, public_key))
 
-        emit = listen(on_event)
+        self._emit = emit = listen(on_event)
         clock = SystemClock()
         make_backoff = functools.partial(
             Backoff, policy=RetryPolicy(retries=retries), clock=clock, chance=random.random
         )
+        export_rate = Rate.parse(rate)
+        rates = {
+            saas.TAG: export_rate,
+            saas.SEGMENT: export_rate,
+            lists.SEGMENTS: lists.SEGMENTS_RATE,
+            lists.VARIABLES: lists.VARIABLES_RATE,
+        }
         self._callers = {
-            kind: Caller(
+            operation: Caller(
                 transport=self._transport,
                 limiter=Limiter(
-                    shared_quota((self._base_url, credential.identity, kind), Rate.parse(rate)), clock
+                    shared_quota((self._base_url, credential.identity, operation), allowed), clock
                 ),
                 credential=credential,
                 sign=sign,
                 backoff=make_backoff(budget=RetryBudget()),
                 emit=emit,
             )
-            for kind in (saas.TAG, saas.SEGMENT)
+            for operation, allowed in rates.items()
         }
         self._backend = ExportService(
             name=saas.SERVICE,
@@ -129,6 +140,7 @@ class GrowingIO:
     async def __aenter__(self) -> Self:
         self._transport.reopen()
         self._entered = True
+        warn_of_clear_text(self._base_url, saas.SERVICE, self._emit)
         return self
 
     async def __aexit__(
@@ -177,6 +189,46 @@ class GrowingIO:
         name = f"segment {segmentation_id} of project {project_uid}"
         return self._export(saas.SEGMENT, project_uid, segmentation_id, request, name)
 
+    async def list_segments(self, project_uid: str) -> tuple[Listed, ...]:
+        """List the segments of a project.
+
+        Args:
+            project_uid: The project's UID, from the console's address bar, like ``"nxog09md"``.
+
+        Returns:
+            Segments whose ``key`` is what `segment_users` takes; their type is ``"u"`` for visitors and
+            ``"cs1"`` for users who logged in.
+
+        Raises:
+            ConfigError: It can be no project UID.
+            TagferryError: The service refuses, cannot be reached, or answers with something else.
+        """
+        self._check_open()
+        request = lists.ask_segments(self._base_url, project_uid)
+        return await list_whole(self._callers[lists.SEGMENTS], request, lists.read_segments)
+
+    async def list_variables(self, project_uid: str) -> tuple[Listed, ...]:
+        """List the user variables of a project, whose keys are the ``parameters`` of `segment_users`.
+
+        Args:
+            project_uid: The project's UID, from the console's address bar, like ``"nxog09md"``.
+
+        Returns:
+            The variables of users who logged in, then those of visitors; the type says which it is.
+
+        Raises:
+            ConfigError: It can be no project UID.
+            TagferryError: The service refuses, cannot be reached, or answers with something else.
+        """
+        self._check_open()
+        found: list[Listed] = []
+        both: tuple[lists.Users, ...] = ("login", "visitor")
+        for users in both:
+            request = lists.ask_variables(self._base_url, project_uid, users)
+            read = functools.partial(lists.read_variables, users=users)
+            found += await list_whole(self._callers[lists.VARIABLES], request, read)
+        return tuple(found)
+
     def _export(self, kind: str, project_uid: str, id_: str, request: Request, name: str) -> Export:
         return Export(
             service=saas.SERVICE,
@@ -190,12 +242,15 @@ class GrowingIO:
             poller=self._poller,
         )
 
-    async def _ask_job(self, request: Request, what: str, urgent: bool) -> JobReport:  # noqa: FBT001
-        if not self._entered:
-            hint = "open it: async with tagferry.GrowingIO(...) as gio"
-            raise ConfigError("the client is not open", service=saas.SERVICE, hint=hint)
+    async def _ask_job(self, job: Job, what: str, urgent: bool) -> JobReport:  # noqa: FBT001
+        self._check_open()
 
         def read(reply: Reply) -> JobReport:
             return saas.read_export(reply, what=what, now=self._backend.backoff.clock.unix())
 
-        return await self._callers[request.operation].call(request, read, urgent=urgent)
+        return await self._callers[job.request.operation].call(job.request, read, urgent=urgent)
+
+    def _check_open(self) -> None:
+        if not self._entered:
+            hint = "open it: async with tagferry.GrowingIO(...) as gio"
+            raise ConfigError("the client is not open", service=saas.SERVICE, hint=hint)

@@ -6,7 +6,7 @@ import functools
 import os
 import random
 import ssl as tls
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,8 @@ from typing import BinaryIO, Self
 import aiohttp
 
 from tagferry.clients.arguments import check_retries, check_seconds
-from tagferry.errors import ConfigError
+from tagferry.clients.insecure import warn_of_clear_text
+from tagferry.errors import ConfigError, ProtocolError, TagferryError
 from tagferry.events import Emit, listen
 from tagferry.lookups.accounts import check_accounts, check_accounts_argument
 from tagferry.lookups.fetch import DEADLINE, Accounts, Job, fetch, pipe, retry
@@ -31,9 +32,16 @@ from tagferry.lookups.outcome import (
 from tagferry.lookups.service import LookupService
 from tagferry.lookups.stream import stream
 from tagferry.lookups.target import IfExists, Target
-from tagferry.services import tencent_codes as codes
 from tagferry.services import tencent_im as im
 from tagferry.services.tencent_answer import TagsAnswer, read_tags
+from tagferry.services.tencent_codes import (
+    RETRY_LIMITS,
+    Treatment,
+    is_renewable,
+    is_spoilt,
+    is_too_large,
+    judge_account,
+)
 from tagferry.services.tencent_usersig import LIFETIME, check_secret_key, make_user_sig
 from tagferry.wire.backoff import Backoff
 from tagferry.wire.call import Caller, Tally
@@ -72,6 +80,10 @@ class TencentIM:
         stall_timeout: Seconds in which a reply must bring some bytes.
         concurrency: How many calls are under way at once.
         retries: How often a failed request is tried again in a row.
+        codes: What to do about some of the service's error codes, where you know better than the table of
+            this package: ``"retry"``, ``"throttle"`` (slow down as well), ``"renew"`` (the UserSig),
+            ``"lockout"`` (send nothing for a minute), ``"config"`` or ``"input"`` (stop), or ``"account"``
+            (one account of the call is to blame).
         session: Your own aiohttp session; you close it.
         ssl: Your own TLS settings.
         proxy: The URL of a proxy. Proxies of the environment are not used.
@@ -100,6 +112,7 @@ class TencentIM:
         stall_timeout: float = 30.0,
         concurrency: int = 100,
         retries: int = 8,
+        codes: Mapping[int, str] | None = None,
         session: aiohttp.ClientSession | None = None,
         ssl: tls.SSLContext | None = None,
         proxy: str | None = None,
@@ -111,14 +124,17 @@ class TencentIM:
         self._base_url = _choose_origin(region, base_url)
         check_seconds("timeout", timeout, service=im.SERVICE)
         check_seconds("stall_timeout", stall_timeout, service=im.SERVICE)
-        if concurrency < 1:
-            raise ConfigError(f"concurrency is {concurrency}", service=im.SERVICE, hint="give at least 1")
+        _check_concurrency(concurrency)
         check_retries(retries, service=im.SERVICE)
+        self._treatments = _read_treatments(codes or {})
         if proxy is not None:
             check_proxy(proxy, service=im.SERVICE)
         self._clock = SystemClock()
         quota_rate = Rate.parse(rate)
-        emit = listen(on_event)
+        credential = _make_credential(
+            self._app, self._admin, _hide(secret_key), _hide(user_sig), clock=self._clock
+        )
+        self._emit = emit = listen(on_event)
         self._entered = False
         self._transport = Transport(
             im.SERVICE,
@@ -133,7 +149,7 @@ class TencentIM:
             shared_quota((self._base_url, self._app, im.COMMANDS[service]), quota_rate), self._clock
         )
         backoff = Backoff(
-            policy=RetryPolicy(retries=retries, limits=codes.RETRY_LIMITS),
+            policy=RetryPolicy(retries=retries, limits=RETRY_LIMITS),
             budget=RetryBudget(),
             clock=self._clock,
             chance=random.random,
@@ -141,9 +157,9 @@ class TencentIM:
         self._caller = Caller(
             transport=self._transport,
             limiter=limiter,
-            credential=_make_credential(self._app, self._admin, secret_key, user_sig, self._clock),
+            credential=credential,
             sign=im.make_signer(self._app, self._admin, random.random),
-            renewable=codes.is_renewable,
+            renewable=functools.partial(is_renewable, overrides=self._treatments),
             backoff=backoff,
             emit=emit,
         )
@@ -154,9 +170,9 @@ class TencentIM:
             batch=im.BATCH,
             workers=min(quota_rate.calls, concurrency),
             rate=quota_rate.calls * SECOND / quota_rate.period,
-            is_spoilt=codes.is_spoilt,
-            is_too_large=codes.is_too_large,
-            judge=codes.judge_account,
+            is_spoilt=self._is_spoilt,
+            is_too_large=is_too_large,
+            judge=functools.partial(judge_account, overrides=self._treatments),
             hold=limiter.hold,
             settings={"SDKAppID": str(self._app), "service": service, "address": self._base_url},
             backoff=backoff,
@@ -166,6 +182,7 @@ class TencentIM:
     async def __aenter__(self) -> Self:
         self._transport.reopen()
         self._entered = True
+        warn_of_clear_text(self._base_url, im.SERVICE, self._emit)
         return self
 
     async def __aexit__(
@@ -334,7 +351,12 @@ class TencentIM:
         return await self._caller.call(request, self._read, tally=tally)
 
     def _read(self, reply: Reply) -> TagsAnswer:
-        return read_tags(reply, now=self._clock.unix())
+        return read_tags(reply, now=self._clock.unix(), overrides=self._treatments)
+
+    def _is_spoilt(self, error: TagferryError) -> bool:
+        # Tags in a shape that nobody documented, or too many of them, are the fault of one account as well.
+        unreadable = isinstance(error, ProtocolError) and error.code is None
+        return unreadable or is_spoilt(error, self._treatments)
 
 
 def _choose_origin(region: str | None, base_url: str | None) -> str:
@@ -346,8 +368,27 @@ def _choose_origin(region: str | None, base_url: str | None) -> str:
     return check_base_url(base_url, service=im.SERVICE, example=im.REGIONS["china"])
 
 
+def _check_concurrency(value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"concurrency is {value!r}", service=im.SERVICE, hint="give at least 1")
+
+
+def _read_treatments(codes: Mapping[int, str]) -> Mapping[int, Treatment]:
+    known = {one.value: one for one in Treatment}
+    for code, chosen in codes.items():
+        if chosen not in known:
+            msg = f"code {code!r} cannot be treated as {chosen!r}"
+            raise ConfigError(msg, service=im.SERVICE, hint=f"choose one of {', '.join(known)}")
+    return {code: known[chosen] for code, chosen in codes.items()}
+
+
+def _hide(secret: Token | None) -> Token | None:
+    """Return a secret so that no traceback with local variables shows it."""
+    return Secret(secret) if isinstance(secret, str) else secret
+
+
 def _make_credential(
-    sdkappid: int, identifier: str, secret_key: str | None, user_sig: Token | None, clock: Clock
+    sdkappid: int, identifier: str, secret_key: object, user_sig: Token | None, *, clock: Clock
 ) -> Credential:
     if (secret_key is None) == (user_sig is None):
         how = "neither a secret key nor a UserSig is given"

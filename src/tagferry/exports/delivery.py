@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import aiofiles.os
 
-from tagferry.errors import ConfigError, DeadlineError
-from tagferry.exports.disk import check_directory, disk_errors
+from tagferry.deadline import within as deadline_within
+from tagferry.errors import ConfigError, JobFailedError, LinkExpiredError, RefusedError
+from tagferry.exports.disk import check_directory, disk_errors, names_in
 from tagferry.exports.download import Download
+from tagferry.exports.job import Job
 from tagferry.exports.naming import check_clashes, find_finals
 from tagferry.exports.outcome import ExportDone, SavedFile
 from tagferry.exports.part import hash_file
@@ -23,6 +24,7 @@ from tagferry.exports.workplace import Workplace, is_committing
 
 if TYPE_CHECKING:
     from tagferry.exports.export import Export
+    from tagferry.exports.submission import Submissions
 
 __all__ = ["DEADLINE", "IfExists", "check_targets", "deliver", "within"]
 
@@ -31,29 +33,14 @@ T = TypeVar("T")
 DEADLINE = 6 * 3600.0
 """Seconds that an export may take in all, unless the caller says otherwise."""
 
+_NOT_FOUND = 404
+
 IfExists = Literal["error", "skip", "replace"]
 
 
 async def within(deadline: float | None, export: Export, work: Callable[[Export], Awaitable[T]]) -> T:
-    """Do some work for an export in no more than a deadline in seconds; None is no bound.
-
-    Raises:
-        ConfigError: The deadline is not a positive number.
-        DeadlineError: The time is over.
-    """
-    if deadline is not None and not deadline > 0:
-        msg = f"a deadline of {deadline!r} s is not positive"
-        raise ConfigError(msg, hint="give seconds, or None for no deadline")
-    timer = asyncio.timeout(deadline)
-    try:
-        async with timer:
-            return await work(export)
-    except TimeoutError:
-        if not timer.expired():
-            raise
-    msg = f"{export.name} was not done within {deadline:g} s"
-    hint = "run the same again to go on where it stopped, with a longer deadline"
-    raise DeadlineError(msg, service=export.service, hint=hint)
+    """Do some work for an export in no more than a deadline in seconds; None is no bound."""
+    return await deadline_within(deadline, lambda: work(export), name=export.name, service=export.service)
 
 
 def check_targets(
@@ -66,19 +53,20 @@ def check_targets(
 
     Raises:
         ConfigError: The directory cannot be written, two exports share a name, or a file is already there.
+        DiskError: The directory cannot be read.
     """
     if if_exists not in get_args(IfExists):
         raise ConfigError(f"if_exists is {if_exists!r}", hint="give one of error, skip, replace")
     check_directory(directory)
     check_clashes((export.stem + export.ending for export in exports), directory)
-    found: dict[str, Sequence[str]] = {}
+    names, found = names_in(directory), dict[str, Sequence[str]]()
     for ending in {export.ending for export in exports}:
-        found.update(find_finals(_names(directory), ending))
+        found.update(find_finals(names, ending))
     if if_exists == "error":
         for export in exports:
-            if (names := found.get(export.stem)) and not is_committing(export, directory):
+            if (old := found.get(export.stem)) and not is_committing(export, directory):
                 hint = "--if-exists skip (if_exists=) keeps it and goes on with the rest, replace does not"
-                msg = f"{directory / names[0]} is already there"
+                msg = f"{directory / old[0]} is already there"
                 raise ConfigError(msg, service=export.service, hint=hint)
     return found
 
@@ -106,42 +94,81 @@ async def deliver(
         TagferryError: It could not be done; what is unfinished stays for the next run.
     """
     replace = if_exists == "replace"
-    if files := await in_thread(functools.partial(Workplace.finish, export, directory, replace=replace)):
-        return ExportDone(export, files)
+    finished = await in_thread(functools.partial(Workplace.finish, export, directory, replace=replace))
+    if finished is not None:
+        return _done(export, finished)
     if if_exists == "skip" and (names := existing.get(export.stem)):
         return ExportDone(export, await in_thread(_saved, directory, names), "skipped")
     admission = Admission(slots) if slots is not None else None
     try:
-        links = await export.poller.wait(export, admission=admission)
+        if export.backend.submissions is not None:
+            return await _deliver_job(
+                export, export.backend.submissions, directory, admission, resume=resume, replace=replace
+            )
+        job = Job(None, export.request)
+        links = await export.poller.wait(export, job, admission=admission)
         if not links:
-            return ExportDone(export, (), "empty")
-        async with admission or nullcontext():
-            files = await _download(export, links, directory, resume=resume, replace=replace)
-            return ExportDone(export, files, "done" if files else "empty")
+            await in_thread(functools.partial(Workplace.clear, export, directory, replace=replace))
+            return _done(export, ())
+        async with admission or nullcontext(), _workplace(export, directory, resume=resume) as place:
+            return await _download(export, job, links, place, replace=replace)
     finally:
         if admission is not None:
             admission.done()
 
 
-async def _download(
-    export: Export, links: tuple[str, ...], directory: Path, *, resume: bool, replace: bool
-) -> tuple[SavedFile, ...]:
+async def _deliver_job(
+    export: Export,
+    submissions: Submissions,
+    directory: Path,
+    admission: Admission | None,
+    *,
+    resume: bool,
+    replace: bool,
+) -> ExportDone:
+    """Bring an export to disk whose job has to be made: what is known of it stands in the record."""
+    async with submissions.places, _workplace(export, directory, resume=resume) as place:
+        job = await submissions.job(export, place)
+        try:
+            links = await export.poller.wait(export, job, admission=admission)
+            if not links:
+                await submissions.forget(export)
+                return _done(export, await in_thread(functools.partial(place.commit, replace=replace)))
+            async with admission or nullcontext():
+                done = await _download(export, job, links, place, replace=replace)
+        except (JobFailedError, LinkExpiredError):
+            # Nothing more is to be had of it: the next run makes another one.
+            await submissions.forget(export, place)
+            raise
+        except RefusedError as error:
+            if error.code == _NOT_FOUND:
+                await submissions.forget(export, place)
+            raise
+        await submissions.forget(export)
+        return done
+
+
+@asynccontextmanager
+async def _workplace(export: Export, directory: Path, *, resume: bool) -> AsyncGenerator[Workplace]:
     with disk_errors(directory, "make the directory"):
         await aiofiles.os.makedirs(directory, exist_ok=True)
     opening = functools.partial(Workplace.open, export, directory, resume=resume)
     place = await in_thread(opening, undo=Workplace.close)
     try:
-        await Download(export, export.backend, export.poller, place).run(links)
-        return await in_thread(functools.partial(place.commit, replace=replace))
+        yield place
     finally:
         await in_thread(place.close)
 
 
-def _names(directory: Path) -> list[str]:
-    try:
-        return [path.name for path in directory.iterdir()]
-    except FileNotFoundError:
-        return []
+async def _download(
+    export: Export, job: Job, links: tuple[str, ...], place: Workplace, *, replace: bool
+) -> ExportDone:
+    await Download(export, export.backend, export.poller, job, place).run(links)
+    return _done(export, await in_thread(functools.partial(place.commit, replace=replace)))
+
+
+def _done(export: Export, files: tuple[SavedFile, ...]) -> ExportDone:
+    return ExportDone(export, files, "done" if files else "empty")
 
 
 def _saved(directory: Path, names: Sequence[str]) -> tuple[SavedFile, ...]:

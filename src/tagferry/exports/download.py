@@ -9,10 +9,11 @@ from yarl import URL
 
 from tagferry.errors import IntegrityError, LinkExpiredError, TagferryError
 from tagferry.events import LinkRenewed, PartSaved, Progress, Resumed, TransferBroken
+from tagferry.exports.job import Job
 from tagferry.exports.link import check_link, follow_redirect
 from tagferry.exports.part import PartFile
 from tagferry.exports.record import PartState
-from tagferry.exports.resume import Partial, Plan, Verdict, ask_for_rest, plan_body
+from tagferry.exports.resume import Partial, Plan, Store, Verdict, ask_for_rest, plan_body
 from tagferry.exports.thread import in_thread
 from tagferry.exports.transfer import BLOCK, LEAST, receive
 from tagferry.exports.workplace import Workplace
@@ -45,6 +46,7 @@ class Download:
         export: The export.
         service: Its service.
         poller: Renews links.
+        job: Asks for the state of the job, and so for fresh links.
         place: Its unfinished files.
     """
 
@@ -53,12 +55,20 @@ class Download:
         export: Export,
         service: ExportService,
         poller: Poller,
+        job: Job,
         place: Workplace,
     ) -> None:
         self._export = export
         self._service = service
         self._poller = poller
+        self._job = job
         self._place = place
+        self._store = Store(
+            service=service.name,
+            lapsed=service.lapsed,
+            json=export.ending == ".jsonl",
+            hints=service.file_hints,
+        )
         self._links: tuple[str, ...] = ()
         self._generation = 0  # counts the renewals of the links
         self._renewals = 0  # in a row, without a byte in between
@@ -129,7 +139,9 @@ class Download:
         url = check_link(self._links[number - 1], private=self._service.private, service=self._service.name)
         hops = 0
         while True:
-            async with self._service.transport.stream(url, ask_for_rest(partial)) as (head, body):
+            # Computed anew at each hop: a token is for its own origin only.
+            headers = {**ask_for_rest(partial), **await self._service.file_headers(url)}
+            async with self._service.transport.stream(url, headers) as (head, body):
                 if head.status not in _REDIRECTS:
                     await self._take_body(number, part, state, head, body)
                     return
@@ -144,7 +156,7 @@ class Download:
     async def _take_body(self, number: int, part: PartFile, state: PartState, head: Head, body: Body) -> None:
         partial = _partial(part, state)
         service = self._service
-        plan = plan_body(partial, head, service=service.name, now=service.backoff.clock.unix())
+        plan = plan_body(partial, head, store=self._store, now=service.backoff.clock.unix())
         if plan.verdict is Verdict.COMPLETE:
             if not state.whole:
                 # The last run may have ended before, or because, the bytes were found to be wrong.
@@ -193,7 +205,7 @@ class Download:
         if state.md5 and part.md5 != state.md5:
             msg = f"a download of {name} has the MD5 {part.md5} in place of {state.md5}"
             raise IntegrityError(msg, service=name, code="md5", retryable=True)
-        if part.is_page:
+        if part.is_page or (self._store.json and part.is_report):
             msg = f"a download of {name} is a page that calls itself a file"
             raise IntegrityError(msg, service=name, code="page", retryable=True)
         if plan.gzipped and not part.is_whole_gzip():
@@ -210,8 +222,9 @@ class Download:
         if self._vain > _RENEWALS:
             error.hint = "links lapse before all parts are there; ask for links that live longer"
             raise error
-        dead = self._links[number - 1]
-        await self._take_links(await self._poller.renew(self._export, dead))
+        # A service whose links never change has no other one to wait for.
+        dead = self._links[number - 1] if self._service.renews else None
+        await self._take_links(await self._poller.renew(self._export, self._job, dead))
         self._service.emit(LinkRenewed(kind=self._export.kind, id=self._export.id))
 
     def _note_broken(self, number: int, part: PartFile, error: TagferryError, delay: float) -> None:

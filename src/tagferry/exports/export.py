@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagferry.exports.delivery import DEADLINE, IfExists, check_targets, deliver, within
-from tagferry.exports.job import Ready
+from tagferry.exports.job import Job, Ready
 from tagferry.exports.thread import in_thread
 from tagferry.wire.message import Request
 
@@ -41,11 +42,33 @@ class Export:
     ending: str
     """The ending of a file that is not compressed, such as ``".csv"``."""
     request: Request = field(hash=False)  # its headers cannot be hashed
+    """Asks for the export; where jobs have to be made, it makes one."""
     backend: ExportService = field(compare=False)
     poller: Poller = field(compare=False)
+    job_id: str | None = None
+    """The service's id of a job that is attached to."""
 
     def __repr__(self) -> str:
         return f"Export({self.kind} {self.id})"
+
+    @property
+    def digest(self) -> str:
+        """What tells one export from another, in hex; it holds no secret."""
+        request = self.request
+        text = f"{self.kind} {request.method} {request.url}".encode() + request.body
+        return hashlib.sha256(text).hexdigest()
+
+    async def submit(self) -> Job:
+        """Make the job at the service now, where jobs have to be made; it is made once in a client's life.
+
+        The job's id outlives the process: note it, and `attach` to it later.
+
+        Raises:
+            SubmitUnknownError: The answer was lost; whether there is a job is not known.
+            TagferryError: The service could not be asked, or refused.
+        """
+        submissions = self.backend.submissions
+        return Job(None, self.request) if submissions is None else await submissions.job(self)
 
     async def wait(self, *, deadline: float | None = DEADLINE) -> Ready:
         """Wait until the service has finished the export, and return its links.
@@ -58,7 +81,12 @@ class Export:
             JobFailedError: The service gave up on the job.
             TagferryError: The service could not be asked, or refused.
         """
-        return Ready(None, await within(deadline, self, self.poller.wait))
+
+        async def work(export: Export) -> Ready:
+            job = await export.submit()
+            return Ready(job.id, await export.poller.wait(export, job))
+
+        return await within(deadline, self, work)
 
     async def download(
         self,
@@ -77,7 +105,8 @@ class Export:
             directory: Where the files go; made if need be.
             deadline: Seconds that all of it may take; None for no bound.
             if_exists: What to do about a finished file that is already there: ``"error"``, ``"skip"``
-                (keep it and return it) or ``"replace"``.
+                (keep it and return it) or ``"replace"`` (it goes when the new answer is whole, also when
+                that is empty: an old audience must not pass for a new one that has no users).
             resume: Whether to go on with unfinished files.
 
         Returns:

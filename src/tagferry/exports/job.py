@@ -7,11 +7,14 @@ import enum
 import msgspec
 
 from tagferry.errors import JobFailedError
+from tagferry.wire.message import Request
 
-__all__ = ["JobReport", "JobState", "JobWatch", "Ready"]
+__all__ = ["Job", "JobReport", "JobState", "JobWatch", "Ready"]
 
 _LOOKS_AT_EMPTY = 3
 """How often "done" must come without a link before it is believed: links may appear a moment later."""
+_ABSENT_LOOKS = 20
+"""How often in a row a job may be absent: one that was made a moment ago is, for a while."""
 _SECOND_CHANCES = 2
 """How often a job may fail with "try again later" and be asked for again."""
 
@@ -31,13 +34,24 @@ class JobReport(msgspec.Struct, frozen=True, kw_only=True):
     state: JobState
     links: tuple[str, ...] = ()
     """Where the files are, in order, as the service wrote them; secrets."""
+    absent: bool = False
+    """The service knows nothing of the job, yet or any more; the state is RUNNING, and `error` says so."""
     unknown: str | None = None
     """A status word that is not documented; the state is then RUNNING."""
     error: JobFailedError | None = None
-    """Why the job failed, for the state FAILED."""
+    """Why the job failed, for the state FAILED, or is given up for absent."""
 
     def __repr__(self) -> str:
         return f"JobReport({self.state.value}, {len(self.links)} links)"
+
+
+class Job(msgspec.Struct, frozen=True):
+    """An export job at a service."""
+
+    id: str | None
+    """The service's id of it; None where asking for the export is asking for the job (GrowingIO SaaS)."""
+    request: Request
+    """Asks for its state."""
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -62,12 +76,16 @@ class JobWatch:
         self.answered = False
         """Whether the service has ever reported on the job."""
         self._empties = 0
+        self._absences = 0
         self._failures = 0
         self._words: tuple[str, ...] = ()  # no set: thousands of jobs may be watched
 
     def judge(self, report: JobReport) -> JobState:
         """Return RUNNING to ask again later; DONE, EMPTY or FAILED are final."""
         self.answered = True
+        self._absences = self._absences + 1 if report.absent else 0
+        if self._absences >= _ABSENT_LOOKS:
+            return JobState.FAILED
         if report.state is JobState.FAILED:
             self._failures += 1
             again = report.error is not None and report.error.retryable

@@ -47,7 +47,7 @@ async def download_all(
         directory: Where the files go; made if need be.
         concurrency: How many downloads run at once.
         deadline: Seconds that each export may take; None for no bound.
-        if_exists: What to do about a finished file that is already there.
+        if_exists: What to do about a finished file that is already there, as for `Export.download`.
         resume: Whether to go on with unfinished files.
 
     Returns:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tagferry.errors import DiskError
-from tagferry.exports.disk import disk_errors
+from tagferry.exports.disk import close_file, disk_errors, is_plain
 from tagferry.exports.gzipped import GzipWatch
 
 __all__ = ["PartFile", "hash_file"]
@@ -23,6 +23,7 @@ _FLUSH = 8 * 1024 * 1024
 _MAGIC = 64
 _GZIP = b"\x1f\x8b"
 _PAGES = (b"<!doctype html", b"<html", b"\xef\xbb\xbf<!doctype html", b"\xef\xbb\xbf<html")
+_REPORTS = tuple(f'{{"{name}"'.encode() for name in ("error", "errors", "message", "status", "timestamp"))
 
 
 class PartFile:
@@ -44,11 +45,11 @@ class PartFile:
         with disk_errors(path, "open"):
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
             self._handle = os.open(path, flags, 0o666)
-        status = os.fstat(self._handle)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        try:
+            self._check_own()
+        except BaseException:
             self.close()
-            msg = f"{path} is no plain file of its own"
-            raise DiskError(msg, code="EEXIST", hint="remove it or choose another output directory")
+            raise
 
     @property
     def sha256(self) -> str:
@@ -64,6 +65,11 @@ class PartFile:
     def is_page(self) -> bool:
         """Whether the bytes begin like an HTML page, whatever the server called them."""
         return self._magic.lstrip().lower().startswith(_PAGES)
+
+    @property
+    def is_report(self) -> bool:
+        """Whether the bytes begin like the JSON in which a server says what went wrong."""
+        return self._magic.lstrip().startswith(_REPORTS)
 
     def adopt(self, offset: int, sha256: str) -> bool:
         """Keep the first bytes of what is on disk if they have a hash, else keep nothing; tell which."""
@@ -136,8 +142,16 @@ class PartFile:
     def close(self) -> None:
         """Let go of the file; it stays on disk."""
         if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
+            # Not even after an error may it be closed again: the number may be another file's by then.
+            handle, self._handle = self._handle, -1
+            close_file(self.path, handle)
+
+    def _check_own(self) -> None:
+        with disk_errors(self.path, "open"):
+            status = os.fstat(self._handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            msg = f"{self.path} is no plain file of its own"
+            raise DiskError(msg, code="EEXIST", hint="remove it or choose another output directory")
 
     def _begin_sync(self) -> None:
         """Let the disk work while the next bytes come. What goes wrong there is told by `sync`."""
@@ -178,7 +192,7 @@ def _behind(chunks: list[bytes | memoryview], written: int) -> list[bytes | memo
 
 def hash_file(path: Path) -> tuple[int, str]:
     """Return the size of a file in bytes, and its hex SHA-256. Blocks."""
-    if not path.is_file():
+    if not is_plain(path):
         raise DiskError(
             f"{path} is no plain file", code="EEXIST", hint="remove it or choose another directory"
         )

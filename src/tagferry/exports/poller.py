@@ -9,7 +9,7 @@ import anyio
 
 from tagferry.errors import TagferryError
 from tagferry.events import Polled, Retrying, UnknownStatus
-from tagferry.exports.job import JobReport, JobState, JobWatch
+from tagferry.exports.job import Job, JobReport, JobState, JobWatch
 
 if TYPE_CHECKING:
     from tagferry.exports.export import Export
@@ -42,40 +42,41 @@ class Poller:
         self._service = service
         self._flights: dict[str, _Flight] = {}
 
-    async def wait(self, export: Export, *, admission: Admission | None = None) -> tuple[str, ...]:
+    async def wait(self, export: Export, job: Job, *, admission: Admission | None = None) -> tuple[str, ...]:
         """Return the links of a finished export; none when the audience is empty.
 
         Args:
             export: The export to wait for.
+            job: Its job.
             admission: Bounds how many are asked about at once; held when this returns links.
 
         Raises:
             JobFailedError: The service gave up on the job.
             TagferryError: The service could not be asked.
         """
-        flight = self._flights.setdefault(export.request.url, _Flight())
+        flight = self._flights.setdefault(job.request.url, _Flight())
         flight.users += 1
         try:
             while flight.asking:
                 flight.changed = flight.changed or anyio.Event()
                 await flight.changed.wait()
             if flight.outcome is None:
-                flight.outcome = await self._lead(flight, export, admission)
+                flight.outcome = await self._lead(flight, export, job, admission)
         finally:
             flight.users -= 1
             if not flight.users:
-                del self._flights[export.request.url]
+                del self._flights[job.request.url]
         if isinstance(flight.outcome, TagferryError):
             raise copy.copy(flight.outcome) from flight.outcome.__cause__
         return flight.outcome
 
     async def _lead(
-        self, flight: _Flight, export: Export, admission: Admission | None
+        self, flight: _Flight, export: Export, job: Job, admission: Admission | None
     ) -> tuple[str, ...] | TagferryError:
         """Ask for all who wait; when this is cancelled, one of the others goes on."""
         flight.asking = True
         try:
-            return await self._poll(export, dead=None, admission=admission)
+            return await self._poll(export, job, dead=None, admission=admission)
         except TagferryError as error:
             return error
         finally:
@@ -84,15 +85,15 @@ class Poller:
                 flight.changed.set()
                 flight.changed = None
 
-    async def renew(self, export: Export, dead: str) -> tuple[str, ...]:
-        """Return fresh links of an export, of which a lapsed one is known.
+    async def renew(self, export: Export, job: Job, dead: str | None) -> tuple[str, ...]:
+        """Return fresh links of an export, of which a lapsed one may be known.
 
         Until it notes that the link lapsed, the service gives the same one: then it is asked again.
         """
-        return await self._poll(export, dead=dead, admission=None)
+        return await self._poll(export, job, dead=dead, admission=None)
 
     async def _poll(
-        self, export: Export, *, dead: str | None, admission: Admission | None
+        self, export: Export, job: Job, *, dead: str | None, admission: Admission | None
     ) -> tuple[str, ...]:
         watch = JobWatch()
         delay: float | None = None
@@ -101,7 +102,7 @@ class Poller:
             if admission is not None:
                 await admission.ask(urgent=urgent)
             delay = self._service.schedule.after(delay, self._service.backoff.chance())
-            report = await self._ask(export, watch, urgent=urgent, delay=delay)
+            report = await self._ask(export, job, watch, urgent=urgent, delay=delay)
             if report is not None:
                 state = watch.judge(report)
                 if state is JobState.FAILED:
@@ -117,10 +118,12 @@ class Poller:
                 admission.done()
             await self._service.backoff.clock.sleep(delay)
 
-    async def _ask(self, export: Export, watch: JobWatch, *, urgent: bool, delay: float) -> JobReport | None:
+    async def _ask(
+        self, export: Export, job: Job, watch: JobWatch, *, urgent: bool, delay: float
+    ) -> JobReport | None:
         """Ask once; None when there was no answer, but the job is known to exist."""
         try:
-            return await self._service.ask_job(export.request, export.name, urgent)
+            return await self._service.ask_job(job, export.name, urgent)
         except TagferryError as error:
             # An outage in the middle says nothing about the job: the deadline bounds it.
             if error.retryable and watch.answered:

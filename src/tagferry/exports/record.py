@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 
 from tagferry.errors import DiskError
-from tagferry.exports.disk import disk_errors
+from tagferry.exports.disk import close_file, disk_errors, look
 
-__all__ = ["PartState", "Record", "RecordFile"]
+__all__ = ["PartState", "Record", "RecordFile", "Submission"]
 
 _VERSION = 1
 _MAX_SIZE = 4 * 1024 * 1024
@@ -39,6 +39,13 @@ class PartState(msgspec.Struct, kw_only=True):
     """The final name, once the part is whole."""
 
 
+class Submission(msgspec.Struct, frozen=True):
+    """A job that was asked for."""
+
+    job_id: str | None = None
+    """The service's id of it; None while no answer is known."""
+
+
 class Record(msgspec.Struct, kw_only=True):
     """The state of one export's unfinished files. It never holds a link or a token."""
 
@@ -51,6 +58,8 @@ class Record(msgspec.Struct, kw_only=True):
     """All parts are whole, and the renaming to final names has begun."""
     replacing: bool = False
     """Whether the renaming replaces the files of an older export, all of them."""
+    submission: Submission | None = None
+    """The job, where one has to be made."""
     parts: list[PartState] = []
 
     @classmethod
@@ -81,7 +90,8 @@ class RecordFile:
     @property
     def is_new(self) -> bool:
         """Whether nothing was ever written to it."""
-        return os.fstat(self._handle).st_size == 0
+        with disk_errors(self.path, "read the record"):
+            return os.fstat(self._handle).st_size == 0
 
     @classmethod
     def acquire(cls, path: Path) -> RecordFile:
@@ -97,16 +107,17 @@ class RecordFile:
             try:
                 locked = cls._lock(path, handle)
             except BaseException:
-                os.close(handle)
+                close_file(path, handle)
                 raise
             if locked:
                 return cls(path, handle)
-            os.close(handle)
+            close_file(path, handle)
 
     @staticmethod
     def _lock(path: Path, handle: int) -> bool:
         """Lock an open record; tell whether the path still leads to it."""
-        status = os.fstat(handle)
+        with disk_errors(path, "open the record"):
+            status = os.fstat(handle)
         # One without any name was removed in between, see below.
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             msg = f"{path} is no plain file of its own"
@@ -124,7 +135,7 @@ class RecordFile:
         try:
             return not _flock(self.path, other)
         finally:
-            os.close(other)
+            close_file(self.path, other)
 
     def load(self) -> Record | None:
         """Return the record, or None if there is none that can be read."""
@@ -143,6 +154,11 @@ class RecordFile:
             while done < len(text):
                 done += os.pwrite(self._handle, text[done:], done)
 
+    def sync(self) -> None:
+        """Make the record survive a power cut."""
+        with disk_errors(self.path, "sync the record"):
+            os.fsync(self._handle)
+
     def check_writer(self, writer: str) -> None:
         """Make sure that no other process took over, as it may where locks do not hold.
 
@@ -158,15 +174,15 @@ class RecordFile:
         """Remove the record from disk and let go of it."""
         try:
             with disk_errors(self.path, "remove the record"):
-                self.path.unlink()
+                self.path.unlink(missing_ok=True)
         finally:
             self.close()
 
     def close(self) -> None:
         """Let go of the record; it stays on disk."""
         if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
+            handle, self._handle = self._handle, -1
+            close_file(self.path, handle)
 
 
 def _flock(path: Path, handle: int) -> bool:
@@ -184,9 +200,6 @@ def _flock(path: Path, handle: int) -> bool:
 
 
 def _same_file(path: Path, handle: int) -> bool:
-    try:
-        there = path.lstat()
-    except FileNotFoundError:
-        return False
-    here = os.fstat(handle)
-    return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+    there = look(path, follow=False)
+    with disk_errors(path, "look at"):
+        return there is not None and os.path.samestat(there, os.fstat(handle))

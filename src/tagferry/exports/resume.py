@@ -12,19 +12,33 @@ from tagferry.errors import IntegrityError, LinkExpiredError, ProtocolError, Tag
 from tagferry.wire.message import Head
 from tagferry.wire.status import refusal
 
-__all__ = ["Partial", "Plan", "Verdict", "ask_for_rest", "plan_body"]
+__all__ = ["LAPSED", "Partial", "Plan", "Store", "Verdict", "ask_for_rest", "plan_body"]
 
-_LAPSED = {400, 401, 403, 404, 410}
+LAPSED = frozenset({400, 401, 403, 404, 410})
+"""What object stores answer to a signed link that has lapsed."""
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)", re.IGNORECASE | re.ASCII)
 _CODINGS = {"": False, "identity": False, "gzip": True, "x-gzip": True}
-_PAGES = (
+_PAGES = {
     "text/html",
     "application/xhtml+xml",
     "application/xml",
     "text/xml",
     "application/json",
     "application/problem+json",
-)
+}
+_JSON = "application/json"
+
+
+class Store(msgspec.Struct, frozen=True, kw_only=True):
+    """The manners of the place that files come from."""
+
+    service: str
+    lapsed: frozenset[int] = LAPSED
+    """Statuses that say that a link has lapsed."""
+    json: bool = False
+    """Whether the files are JSON, so that this content type is no error page."""
+    hints: Mapping[int, str] = {}
+    """What to do about other statuses."""
 
 
 class Partial(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,13 +93,13 @@ def ask_for_rest(partial: Partial) -> Mapping[str, str]:
     return headers
 
 
-def plan_body(partial: Partial, head: Head, *, service: str, now: float) -> Plan:
+def plan_body(partial: Partial, head: Head, *, store: Store, now: float) -> Plan:
     """Judge the reply to a request with the headers of `ask_for_rest`.
 
     Args:
         partial: What is on disk.
         head: Status and headers of the reply.
-        service: The service whose download it is.
+        store: Where the download comes from.
         now: Unix time in seconds.
 
     Raises:
@@ -95,24 +109,24 @@ def plan_body(partial: Partial, head: Head, *, service: str, now: float) -> Plan
         TagferryError: What other statuses stand for.
     """
     if head.status == 200:
-        return _plan_whole(head, service)
+        return _plan_whole(head, store)
     if head.status == 206:
-        return _plan_rest(partial, head, service)
+        return _plan_rest(partial, head, store)
     if head.status == 416:
         return _plan_unsatisfiable(partial, head)
-    raise _refusal(head, service, now)
+    raise _refusal(head, store, now)
 
 
-def _plan_whole(head: Head, service: str) -> Plan:
-    gzipped = _check_is_file(head, service)
-    length = _length(head, service)
+def _plan_whole(head: Head, store: Store) -> Plan:
+    gzipped = _check_is_file(head, store)
+    length = _length(head, store.service)
     return Plan(
         verdict=Verdict.RESTART, validator=_strong(head), total=length, md5=_md5(head), gzipped=gzipped
     )
 
 
-def _plan_rest(partial: Partial, head: Head, service: str) -> Plan:
-    gzipped = _check_is_file(head, service)
+def _plan_rest(partial: Partial, head: Head, store: Store) -> Plan:
+    gzipped, service = _check_is_file(head, store), store.service
     match = _CONTENT_RANGE.fullmatch(head.headers.get("content-range", ""))
     validator = _strong(head)
     fits = (
@@ -161,17 +175,21 @@ def _plan_unsatisfiable(partial: Partial, head: Head) -> Plan:
     return Plan(verdict=Verdict.AGAIN)
 
 
-def _refusal(head: Head, service: str, now: float) -> TagferryError:
+def _refusal(head: Head, store: Store, now: float) -> TagferryError:
+    service = store.service
     message = f"a download of {service} was answered with {head.status}"
-    if head.status in _LAPSED:
+    if head.status in store.lapsed:
         return LinkExpiredError(message, service=service, code=head.status)
-    return refusal(head, message, service=service, now=now)
+    error = refusal(head, message, service=service, now=now)
+    error.hint = store.hints.get(head.status, error.hint)
+    return error
 
 
-def _check_is_file(head: Head, service: str) -> bool:
+def _check_is_file(head: Head, store: Store) -> bool:
     """Refuse what cannot be a file; tell whether it is coded with gzip."""
     kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in _PAGES:
+    service = store.service
+    if kind in _PAGES and not (store.json and kind == _JSON):
         # A portal or an error page with status 200 must never lie on disk as data; it often goes away.
         msg = f"a download of {service} gave a page ({kind}) in place of a file"
         raise ProtocolError(msg, service=service, code="page", retryable=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
-import anyio
 import msgspec
+from yarl import URL
 
 from tagferry.events import Emit
-from tagferry.exports.job import JobReport
+from tagferry.exports.job import Job, JobReport
+from tagferry.exports.resume import LAPSED
 from tagferry.exports.schedule import PollSchedule
+from tagferry.exports.submission import Submissions
+from tagferry.exports.thread import Threads
 from tagferry.wire.backoff import Backoff
-from tagferry.wire.message import Request
 from tagferry.wire.transport import Transport
 
 __all__ = ["AskJob", "ExportService"]
@@ -19,8 +21,12 @@ __all__ = ["AskJob", "ExportService"]
 _WRITERS = 4
 """With more threads that hash, the event loop does not get the CPU in time."""
 
-AskJob = Callable[[Request, str, bool], Awaitable[JobReport]]
-"""Asks for the state of a job once: its request, its name for messages, whether it is urgent."""
+AskJob = Callable[[Job, str, bool], Awaitable[JobReport]]
+"""Asks for the state of a job once: the job, what it exports in words, whether it is urgent."""
+
+
+async def _no_headers(_: URL) -> Mapping[str, str]:
+    return {}
 
 
 class ExportService(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,10 +40,20 @@ class ExportService(msgspec.Struct, frozen=True, kw_only=True):
     schedule: PollSchedule
     backoff: Backoff
     """For transfers; API calls have their own."""
+    submissions: Submissions | None = None
+    """Makes jobs, where asking for an export does not."""
+    file_headers: Callable[[URL], Awaitable[Mapping[str, str]]] = _no_headers
+    """Further headers of a request for a file; a token goes to its own origin only."""
+    file_hints: Mapping[int, str] = {}
+    """What to do about a refused file, by its status."""
+    lapsed: frozenset[int] = LAPSED
+    """Statuses of a file whose link has lapsed."""
+    renews: bool = True
+    """Whether a lapsed link is replaced by another one."""
     stall_timeout: float
     """Seconds in which a transfer must bring some bytes."""
     emit: Emit
     writer: str
     """A random id of this client, for the records beside unfinished files."""
-    writers: anyio.CapacityLimiter = msgspec.field(default_factory=lambda: anyio.CapacityLimiter(_WRITERS))
-    """Bounds how many blocks are hashed and written at once."""
+    writers: Threads = msgspec.field(default_factory=lambda: Threads(_WRITERS))
+    """Hash and write blocks, a few at once."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import itertools
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tagferry.exports.disk import disk_errors, sync_directory
+from tagferry.errors import DiskError
+from tagferry.exports.disk import disk_errors, is_plain, look, names_in, sync_directory
 from tagferry.exports.naming import final_name, find_finals, find_parts, part_name, record_name
 from tagferry.exports.outcome import SavedFile
 from tagferry.exports.part import PartFile, hash_file
-from tagferry.exports.place import check_free, place_file
-from tagferry.exports.record import PartState, Record, RecordFile
+from tagferry.exports.place import check_free, check_there, place_file
+from tagferry.exports.record import PartState, Record, RecordFile, Submission
 
 if TYPE_CHECKING:
     from tagferry.exports.export import Export
@@ -49,39 +50,73 @@ class Workplace:
             DiskError: Another process holds them, or something else is in their place.
         """
         stem, writer = export.stem, export.backend.writer
-        book = RecordFile.acquire(directory / record_name(stem))
+        book, fresh = RecordFile.acquire(directory / record_name(stem)), False
         try:
+            fresh = book.is_new
             if not book.holds():
                 # Locks of this file system mean nothing, so the files under the usual names may be in use.
                 if book.load() is None:
                     book.remove()
                 book.close()
                 stem, resume = f"{stem}.{writer}{next(_serial)}", False
-                book = RecordFile.acquire(directory / record_name(stem))
-            place = cls(export, directory, stem, book, Record(request=_digest(export), writer=writer))
+                book, fresh = RecordFile.acquire(directory / record_name(stem)), True
+            place = cls(export, directory, stem, book, Record(request=export.digest, writer=writer))
             place._begin(resume=resume)
         except BaseException:
-            book.close()
+            with contextlib.closing(book):
+                # A record that says nothing owns nothing.
+                if fresh and book.is_open:
+                    book.remove()
             raise
         return place
 
     @classmethod
-    def finish(cls, export: Export, directory: Path, *, replace: bool) -> tuple[SavedFile, ...]:
-        """Finish the renaming that a crash interrupted, if there is one."""
+    def finish(cls, export: Export, directory: Path, *, replace: bool) -> tuple[SavedFile, ...] | None:
+        """Finish the renaming that a crash interrupted; None if there is none."""
         if not is_committing(export, directory):
-            return ()
+            return None
         place = cls.open(export, directory, resume=True)
         try:
             # Another process may have finished it before the lock was ours.
             if not place.committing:
-                return ()
+                return None
             if place.is_intact():
                 return place.commit(replace=replace)
             # Someone has moved or changed the files since.
             place.reset(0)
-            return ()
+            return None
         finally:
             place.close()
+
+    @classmethod
+    def clear(cls, export: Export, directory: Path, *, replace: bool) -> None:
+        """Leave nothing unfinished of an export that turned out to be empty.
+
+        Args:
+            export: The export.
+            directory: Where its files are.
+            replace: Whether the finished files of an older export go too: they would look like the answer.
+                When a crash comes in between, the next run goes on with it.
+        """
+        if look(directory if replace else directory / record_name(export.stem)) is None:
+            return
+        place = cls.open(export, directory, resume=False)
+        try:
+            place.commit(replace=replace)
+        finally:
+            place.close()
+
+    @property
+    def submission(self) -> Submission | None:
+        """What is known of the job that the files are of."""
+        return self._record.submission
+
+    def note_submission(self, submission: Submission | None) -> None:
+        """Write down what is known of the job, so that it survives a power cut."""
+        self._record.submission = submission
+        self.save()
+        self._book.sync()
+        sync_directory(self._directory)
 
     @property
     def committing(self) -> bool:
@@ -137,9 +172,11 @@ class Workplace:
                 ending.
         """
         self._book.check_writer(self._record.writer)
-        if not replace and not self.committing:
-            for state in self.parts:
-                check_free(self._directory / (state.final or ""))
+        if not self.committing:
+            for number, state in enumerate(self.parts, 1):
+                check_there(self._part(number, len(self.parts)))
+                if not replace:
+                    check_free(self._directory / (state.final or ""))
         self._record.committing = True
         # Whoever finishes this after a crash has to do what was asked for here.
         self._record.replacing = replace = replace or self._record.replacing
@@ -148,19 +185,18 @@ class Workplace:
         for number, state in enumerate(self.parts, 1):
             path = self._directory / (state.final or "")
             unfinished = self._part(number, len(self.parts))
-            if unfinished.exists():
+            if look(unfinished, follow=False):
                 place_file(unfinished, path, replace=replace)
             files.append(SavedFile(path, state.offset, state.sha256))
         if replace:
             self._drop_others({file.path.name for file in files})
-        with disk_errors(self._directory, "sync"):
-            sync_directory(self._directory)
+        sync_directory(self._directory)
         self._book.remove()
         return tuple(files)
 
     def close(self) -> None:
         """Keep what a next run can go on with, leave nothing else behind, and unlock."""
-        kept = self.committing or any(part.offset for part in self.parts)
+        kept = self.committing or self.submission or any(part.offset for part in self.parts)
         try:
             # Files under names of this process only would not be found again.
             if self._book.is_open and not (kept and self._stem == self._export.stem):
@@ -173,13 +209,16 @@ class Workplace:
         old = self._book.load()
         if old is not None and resume and old.request == self._record.request:
             self._record.parts, self._record.committing = old.parts, old.committing
-            self._record.replacing = old.replacing
+            self._record.replacing, self._record.submission = old.replacing, old.submission
         elif old is not None:
             self._discard(len(old.parts))
         elif not self._book.is_new:
+            if self._export.backend.submissions is not None and resume:
+                msg = f"{self._book.path} cannot be read, and a job that was asked for may be written in it"
+                raise DiskError(msg, hint="give --no-resume (resume=False) to ask for another one")
             # A record that cannot be read does not tell the number of parts.
             with disk_errors(self._directory, "clear"):
-                for name in find_parts(self._names(), self._stem, self._export.ending):
+                for name in find_parts(names_in(self._directory), self._stem, self._export.ending):
                     (self._directory / name).unlink()
         self.save()
 
@@ -187,19 +226,17 @@ class Workplace:
         """Tell whether all parts are there as the record says, under one name or the other."""
         for number, state in enumerate(self.parts, 1):
             unfinished = self._part(number, len(self.parts))
-            path = unfinished if unfinished.exists() else self._directory / (state.final or "")
-            if not path.is_file() or hash_file(path) != (state.offset, state.sha256):
+            path = unfinished if look(unfinished) else self._directory / (state.final or "")
+            if not is_plain(path) or hash_file(path) != (state.offset, state.sha256):
                 return False
         return True
 
     def _drop_others(self, names: Collection[str]) -> None:
         with disk_errors(self._directory, "clear"):
-            for name in find_finals(self._names(), self._export.ending).get(self._export.stem, ()):
+            found = find_finals(names_in(self._directory), self._export.ending)
+            for name in found.get(self._export.stem, ()):
                 if name not in names:
                     (self._directory / name).unlink(missing_ok=True)
-
-    def _names(self) -> list[str]:
-        return [path.name for path in self._directory.iterdir()]
 
     def _part(self, number: int, parts: int) -> Path:
         return self._directory / part_name(self._stem, self._export.ending, number, parts)
@@ -212,18 +249,18 @@ class Workplace:
 
 
 def is_committing(export: Export, directory: Path) -> bool:
-    """Tell whether an earlier run was ended while it gave the files of an export their final names."""
+    """Tell whether an earlier run was ended while it gave the files of an export their final names.
+
+    Raises:
+        DiskError: It cannot be told. To go on as if it were not so could give two files one name.
+    """
     path = directory / record_name(export.stem)
-    try:
-        # A pipe in its place would never end.
-        text = path.read_bytes() if path.is_file() else b""
-    except OSError:
+    # A pipe in its place would never end.
+    if not is_plain(path):
         return False
-    record = Record.read(text)
-    return record is not None and record.committing and record.request == _digest(export)
-
-
-def _digest(export: Export) -> str:
-    """Return what tells one export from another; it holds no secret."""
-    request = export.request
-    return hashlib.sha256(f"{export.kind} {request.method} {request.url}".encode() + request.body).hexdigest()
+    with disk_errors(path, "read the record"):
+        try:
+            record = Record.read(path.read_bytes())
+        except FileNotFoundError:
+            return False
+    return record is not None and record.committing and record.request == export.digest

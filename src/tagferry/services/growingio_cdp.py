@@ -204,7 +204,7 @@ def read_result(reply: Reply, *, what: str, now: float) -> JobReport:
         raise _refusal(reply, answer, what, now, _RESULT_HINTS)
     if answer is None and reply.body.strip() == b"null":
         # A job that was made a moment ago, or one that the service has forgotten.
-        return JobReport(state=JobState.RUNNING, unknown="null")
+        return JobReport(state=JobState.RUNNING, absent=True, error=_forgotten(what))
     if answer is None or not isinstance(word := answer.stage, str):
         msg = f"{SERVICE} answered {what} with something else than a job stage: {excerpt(reply.body)}"
         raise ProtocolError(msg, service=SERVICE, code=reply.head.status, retryable=True)
@@ -267,6 +267,11 @@ def _reason(answer: _Answer) -> str:
                 return ": ".join(texts)
     plain = (answer.message, answer.error)
     return next((text for text in plain if isinstance(text, str) and text), "")
+
+
+def _forgotten(what: str) -> JobFailedError:
+    msg = f"{SERVICE} knows nothing of the job that exports {what}"
+    return JobFailedError(msg, service=SERVICE, code="null", hint="submit the export again")
 
 
 def _failure(what: str, word: str, reason: str) -> JobFailedError:

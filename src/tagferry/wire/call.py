@@ -15,7 +15,7 @@ from tagferry.wire.credential import Credential
 from tagferry.wire.limiter import Limiter
 from tagferry.wire.message import Reply, Request
 from tagferry.wire.quota import Permit
-from tagferry.wire.transport import Transport
+from tagferry.wire.transport import NOT_SENT, Transport
 
 __all__ = ["Caller", "Tally"]
 
@@ -55,33 +55,44 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         *,
         urgent: bool = False,
         tally: Tally | None = None,
+        lost: Callable[[TagferryError], TagferryError] | None = None,
     ) -> T:
         """Send a request until it has an answer that `read` accepts, and return what it read.
 
         Args:
-            request: A request that may safely be sent again.
+            request: A request that may safely be sent again, unless `lost` is given.
             read: Turns a reply into a value or raises a `TagferryError`. An `AuthError` with a `retry_after`
                 means that the service hears nobody for so long; after it, one request goes alone, and when
                 that one is refused as well, its error is raised.
             urgent: Whether the request goes before the ones that are not.
             tally: Where to count what is sent for this call.
+            lost: For a request that must not arrive twice: turns the failure of one that may have arrived
+                into the error that is raised.
 
         Raises:
             TagferryError: What `read` or the transport raised, when no retry is left or useful.
         """
-        return await _Call(self, request, read, tally or Tally(), urgent=urgent).run()
+        return await _Call(self, request, read, tally or Tally(), lost, urgent=urgent).run()
 
 
 class _Call(Generic[T]):
     """One call, with what went wrong on its way."""
 
     def __init__(
-        self, caller: Caller, request: Request, read: Callable[[Reply], T], tally: Tally, *, urgent: bool
+        self,
+        caller: Caller,
+        request: Request,
+        read: Callable[[Reply], T],
+        tally: Tally,
+        lost: Callable[[TagferryError], TagferryError] | None,
+        *,
+        urgent: bool,
     ) -> None:
         self._caller = caller
         self._request = request
         self._read = read
         self._tally = tally
+        self._lost = lost
         self._urgent = urgent
         self._failure: TagferryError | None = None
         self._failures = 0
@@ -124,12 +135,21 @@ class _Call(Generic[T]):
                     # Only now: the token may have been renewed while this request waited for its turn.
                     token = caller.credential.latest
                     self._tally.requests += 1
-                    reply = await caller.transport.send(caller.sign(self._request, token))
+                    reply = await self._deliver(caller.sign(self._request, token))
                     permit.answered = True
                     return token, self._judge(reply, permit)
                 caller.limiter.void(permit)
             assert self._failure is not None
             await caller.backoff.wait_for_room(self._failure, self._since)
+
+    async def _deliver(self, request: Request) -> Reply:
+        try:
+            return await self._caller.transport.send(request)
+        except TagferryError as error:
+            if self._lost is None or error.code in NOT_SENT:
+                raise
+            failure = self._lost(error)
+        raise failure
 
     def _may_go(self) -> bool:
         """Count a try at the moment it is sent; a retry needs a place in the budget."""

@@ -101,8 +101,9 @@ class Credential:
         if not isinstance(token, str) or not token.strip():
             msg = f"{self._name} is empty or no text"
             raise ConfigError(msg, hint=self._hint)
-        token = token.strip()
+        # A traceback with local variables shows the token by its repr.
+        token = Secret(token.strip())
         if not token.isascii() or not token.isprintable():
             msg = f"{self._name} has characters that no token has (spaces around it are removed)"
             raise ConfigError(msg, hint=self._hint)
-        return Secret(token)
+        return token

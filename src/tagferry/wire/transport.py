@@ -23,7 +23,10 @@ from tagferry.wire.message import Head, Reply, Request
 if TYPE_CHECKING:
     from aiohttp.client_middlewares import ClientHandlerType
 
-__all__ = ["Body", "Transport"]
+__all__ = ["NOT_SENT", "Body", "Transport"]
+
+NOT_SENT = frozenset({"connect", "tls"})
+"""Codes of failures before a byte of the request left."""
 
 MAX_REPLY = 8 * 1024 * 1024
 """The largest API reply that is read, in bytes; the largest documented one is about 3 MB."""
@@ -243,7 +246,13 @@ class Transport:
             return ProtocolError(msg, service=self._service, code="private-address")
         reason = _reason(error, self._timeout)
         msg = f"no answer from {host} ({operation}): {reason}"
-        return UnavailableError(msg, service=self._service, hint="check the network and the base URL")
+        connected = not isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
+        return UnavailableError(
+            msg,
+            service=self._service,
+            code=None if connected else "connect",
+            hint="check the network and the base URL",
+        )
 
 
 def _reason(error: BaseException, timeout: float) -> str:
