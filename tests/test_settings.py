@@ -91,7 +91,7 @@ def test_a_missing_token_is_refused_with_the_way_to_get_one():
     ("content", "parts"),
     [
         ({"growingo": {}}, ("unknown section [growingo]", "did you mean growingio?")),
-        ({"xyz": {}}, ("unknown section [xyz]", "known: growingio, profile")),
+        ({"xyz": {}}, ("unknown section [xyz]", "known: cdp, growingio, profile, tencent")),
         ({"growingio": {"tokn": SECRET}}, ("unknown key 'tokn' in [growingio]", "did you mean token?")),
         ({"growingio": {"zzz": 1}}, ("unknown key 'zzz'", "known: base_url, client_id, token")),
         ({"growingio": {"token": 5}}, ("token in [growingio] is of the type int", 'token = "…"')),

@@ -530,7 +530,9 @@ def test_an_unknown_stage_means_running_and_is_named(word):
 
 @pytest.mark.parametrize("body", ["null", " null\n"])
 def test_null_is_a_job_that_has_no_result_yet(body):
-    assert result(body) == JobReport(state=JobState.RUNNING, unknown="null")
+    report = result(body)
+    assert (report.state, report.absent, report.unknown) == (JobState.RUNNING, True, None)
+    assert isinstance(report.error, JobFailedError)
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,10 @@ class GrowingIOCDP:
     async def list_tags(self, *, project: str | None = None, space: str | None = None) -> tuple[Listed, ...]:
         """Return all tags, of the CDP or of a project.
 
+        Args:
+            project: The project's id.
+            space: The space's id (4.x); needs a project.
+
         Raises:
             TagferryError: The service could not be asked, or refused.
         """
@@ -263,6 +267,10 @@ class GrowingIOCDP:
 
     async def list_segments(self, project: str, *, space: str | None = None) -> tuple[Listed, ...]:
         """Return all segments of a project.
+
+        Args:
+            project: The project's id.
+            space: The space's id (4.x).
 
         Raises:
             TagferryError: The service could not be asked, or refused.
