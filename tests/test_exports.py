@@ -30,6 +30,7 @@ PUBLIC = {
     "Job",
     "JobFailedError",
     "LinkExpiredError",
+    "Listed",
     "Missing",
     "ProtocolError",
     "Ready",

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Tagged,
         TagResult,
     )
+    from tagferry.services.growingio_listed import Listed
 
 __all__ = [
     "AccountError",
@@ -57,6 +58,7 @@ __all__ = [
     "Job",
     "JobFailedError",
     "LinkExpiredError",
+    "Listed",
     "Missing",
     "ProtocolError",
     "Ready",
@@ -83,6 +85,7 @@ _PLACES = {
     "GrowingIO": "tagferry.clients.growingio",
     "GrowingIOCDP": "tagferry.clients.growingio_cdp",
     "Job": "tagferry.exports.job",
+    "Listed": "tagferry.services.growingio_listed",
     "Missing": "tagferry.lookups.outcome",
     "Ready": "tagferry.exports.job",
     "SavedFile": "tagferry.exports.outcome",

@@ -187,11 +187,63 @@ async def test_each_exporter_and_token_has_a_quota_of_its_own():
         assert (await poll(emu)).status == 200
 
 
-async def test_lists():
-    async with fast() as emu:
-        segments = (await poll(emu, "/projects/nxog09md/segmentations.json")).json()
+SEGMENTS = "/projects/nxog09md/segmentations.json"
+VARIABLES = "/v1/api/projects/nxog09md/vars/"
+
+
+async def test_the_documented_lists():
+    async with fast(documented_lists=True) as emu:
+        segments = (await poll(emu, SEGMENTS)).json()
         assert [segment["userType"] for segment in segments] == ["u", "cs1"]
-        for kind in ("peoples", "visitors"):
-            (variable,) = (await poll(emu, f"/v1/api/projects/nxog09md/vars/{kind}")).json()
+        for users in ("peoples", "visitors"):
+            (variable,) = (await poll(emu, VARIABLES + users)).json()
             assert variable["key"] == "ml02"
-        assert (await ask(emu.base_url, "/projects/nxog09md/segmentations.json")).status == 401
+        assert (await ask(emu.base_url, SEGMENTS)).status == 401
+
+
+async def test_every_listed_segment_can_be_exported_and_has_the_rows_that_are_listed():
+    async with fast(segments=7, rows=5, rows_by_export={"nP2lpkX9": 3}) as emu:
+        segments = (await poll(emu, SEGMENTS)).json()
+        assert len({segment["id"] for segment in segments}) == 7
+        assert {"u", "cs1"} == {segment["userType"] for segment in segments}
+        assert [segment["userNum"] for segment in segments] == [3] + [5] * 6
+        for segment in segments:
+            (target,) = await links(emu, SEGMENT.replace("nP2lpkX9", segment["id"]))
+            lines = (await download(emu, target)).body.count(b"\n")
+            assert lines >= 1 + segment["userNum"]
+        other = (await poll(emu, SEGMENTS.replace("nxog09md", "nxog09me"))).json()
+        assert other != segments
+        assert (await poll(emu, SEGMENTS)).json() == segments
+
+
+async def test_known_exports_are_what_is_listed():
+    async with fast(known_exports=frozenset({"5rREn4PL", "nP2lpkX9"})) as emu:
+        assert [one["id"] for one in (await poll(emu, SEGMENTS)).json()] == ["5rREn4PL", "nP2lpkX9"]
+    async with fast(segments=0) as emu:
+        assert (await poll(emu, SEGMENTS)).body == b"[]"
+
+
+async def test_variables_of_the_two_sorts_of_users():
+    async with fast() as emu:
+        login = (await poll(emu, f"{VARIABLES}peoples")).json()
+        visitor = (await poll(emu, f"{VARIABLES}visitors")).json()
+        assert {"open_id", "role"} <= {one["key"] for one in login}
+        assert {one["projectId"] for one in login + visitor} == {"nxog09md"}
+        assert all({"attribution", "valueType"} <= one.keys() for one in login)
+        assert not any("attribution" in one for one in visitor)
+        keys = ",".join(one["key"] for one in login + visitor)
+        assert (await poll(emu, f"{SEGMENT}?parameters={keys}")).status == 200
+        assert (await poll(emu, f"{VARIABLES}all")).status == 404
+
+
+async def test_the_lists_have_quotas_of_their_own():
+    async with Emulator(Settings()) as emu:
+        answers = [await poll(emu, SEGMENTS) for _ in range(3)]
+        assert [answer.status for answer in answers] == [200, 200, 429]
+        assert {(await poll(emu, f"{VARIABLES}peoples")).status for _ in range(10)} == {200}
+        assert (await poll(emu, f"{VARIABLES}visitors")).status == 429
+        assert emu.quotas()["growingio-variables"] == {
+            "arrivals": 11,
+            "refused": 1,
+            "max_in_any_second": 11,
+        }

@@ -136,7 +136,8 @@ async def wait_until_none_is_left() -> None:
             await anyio.sleep(0.001)
 
 
-async def test_no_more_threads_than_allowed_and_none_without_work():
+async def test_no_more_threads_than_allowed_and_none_without_work(monkeypatch):
+    monkeypatch.setattr(thread, "_LINGER", 0.01)
     await wait_until_none_is_left()
     work, threads = Work(), Threads(2)
     running = [start(work, number, threads=threads) for number in range(6)]
@@ -148,7 +149,26 @@ async def test_no_more_threads_than_allowed_and_none_without_work():
     assert await settle(start(work, threads=threads)) == "result()"
 
 
+async def test_a_thread_stays_for_more_work_and_leaves_with_the_last_task(monkeypatch):
+    monkeypatch.setattr(thread, "_LINGER", 60.0)
+    await wait_until_none_is_left()
+    threads = Threads(2)
+
+    async def use(times):
+        seen = set()
+        for _ in range(times):
+            seen.add(await settle(start(threading.current_thread, threads=threads)))
+            await asyncio.sleep(0.005)
+        return seen
+
+    short, long = asyncio.create_task(use(2)), asyncio.create_task(use(10))
+    assert len(await short | await long) <= 2
+    assert len(await asyncio.create_task(use(3))) == 1
+    await wait_until_none_is_left()
+
+
 async def test_work_is_done_although_the_system_gives_no_more_threads(monkeypatch):
+    monkeypatch.setattr(thread, "_LINGER", 0.01)
     await wait_until_none_is_left()
     work, threads = Work(), Threads(3)
     first = start(work, threads=threads)

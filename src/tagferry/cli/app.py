@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import traceback
 from collections.abc import Sequence
 from typing import Any, cast
 
-from cyclopts import App, CycloptsError, Group, UnknownOptionError
+from cyclopts import App, CoercionError, CycloptsError, Group, UnknownOptionError, UnusedCliTokensError
 
 from tagferry import __version__
 from tagferry.cli.kinds import KINDS, VERB_HELP, VERBS, Entry
@@ -21,7 +22,7 @@ from tagferry.settings import FILE_NAME, SETTINGS
 __all__ = ["build", "run"]
 
 _SECRETS = {one.key.replace("_", "-"): one.env for one in SETTINGS if one.secret}
-_ABOUT = "Ferry user tags and segments out of GrowingIO onto your disk."
+_ABOUT = "Ferry user tags and segments out of GrowingIO and Tencent IM onto your disk."
 
 
 def build() -> App:
@@ -49,7 +50,13 @@ def build() -> App:
 
 
 def _add(app: App, entry: Entry) -> None:
-    app.command(entry.function, name=entry.name, help=entry.help, help_prologue=_examples(entry.examples))
+    app.command(
+        entry.function,
+        name=entry.name,
+        help=entry.help,
+        help_prologue=_examples(entry.examples),
+        usage=f"Usage: {entry.usage}\n" if entry.usage else None,
+    )
 
 
 def _examples(lines: Sequence[str]) -> str:
@@ -88,9 +95,10 @@ def _call(invocation: Invocation) -> int:
 
 def _explain(error: Exception, argv: Sequence[str], screen: Screen) -> tuple[int, dict[str, Any]]:
     """Say what went wrong; return the exit code and the JSON document."""
+    verb = argv[0] if argv else ""
     if isinstance(error, TagferryError):
         screen.fail_with(error)
-        document = failure_document(type(error).__name__, error.message, error.hint, error.code)
+        document = failure_document(type(error).__name__, error.message, error.hint, error.code, verb=verb)
         return exit_code(error), document
     if isinstance(error, CycloptsError):
         error.verbose = False
@@ -102,26 +110,31 @@ def _explain(error: Exception, argv: Sequence[str], screen: Screen) -> tuple[int
             # Without the values of variables, which may be secrets.
             screen.say("".join(traceback.format_exception(error)))
     screen.fail(message, hint)
-    return code, failure_document(type_, message, hint)
+    return code, failure_document(type_, message, hint, verb=verb)
 
 
 def _message(error: CycloptsError) -> str:
-    text = str(error)
-    if isinstance(error, UnknownOptionError):
-        # What stands behind an option that does not exist may be a secret.
-        word = error.token.keyword or error.token.value
-        return text.replace(word, word.partition("=")[0])
-    return text
+    if isinstance(error, UnusedCliTokensError):
+        return f"this is more than the command takes: {shlex.join(error.unused_tokens or ())}"
+    text, option = str(error), _option_of(error)
+    # What stands behind an option that does not exist may be a secret.
+    return text.replace(option, option.partition("=")[0]) if option else text
 
 
 def _hint(error: CycloptsError) -> str:
-    if isinstance(error, UnknownOptionError):
-        name = (error.token.keyword or error.token.value).partition("=")[0]
-        if name.lstrip("-") in _SECRETS:
-            return (
-                f"a secret is never an option: set {_SECRETS[name.lstrip('-')]}, or write it to {FILE_NAME}"
-            )
+    name = _option_of(error).partition("=")[0].lstrip("-")
+    if name in _SECRETS:
+        return f"a secret is never an option: set {_SECRETS[name]}, or write it to {FILE_NAME}"
     return " ".join(["run tagferry", *filter(None, error.command_chain or ()), "--help"])
+
+
+def _option_of(error: CycloptsError) -> str:
+    """Return the word that looks like an option and is none, if that is the error."""
+    if isinstance(error, UnknownOptionError):
+        return error.token.keyword or error.token.value
+    if isinstance(error, CoercionError) and error.token is not None and error.token.value.startswith("--"):
+        return error.token.value
+    return ""
 
 
 def _leaf(error: BaseException) -> str:

@@ -166,6 +166,8 @@ def _announce(service: Emulator, ready_file: Path | None) -> None:
         "environment": {
             "TAGFERRY_GROWINGIO_BASE_URL": service.base_url,
             "TAGFERRY_GROWINGIO_TOKEN": service.token,
+            "TAGFERRY_CDP_BASE_URL": service.base_url,
+            "TAGFERRY_CDP_TOKEN": service.token,
             "TAGFERRY_TENCENT_BASE_URL": service.base_url,
             "TAGFERRY_TENCENT_SDKAPPID": str(DEMO_SDKAPPID),
             "TAGFERRY_TENCENT_IDENTIFIER": DEMO_IDENTIFIER,

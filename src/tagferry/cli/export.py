@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +22,12 @@ from tagferry.settings import Settings
 if TYPE_CHECKING:
     from tagferry.cli.options import ExportOptions, Invocation
 
-__all__ = ["Plan", "ferry", "run_exports"]
+__all__ = ["Find", "Plan", "ferry", "run_exports"]
 
-Plan = Callable[[Settings, Emit], tuple[AbstractAsyncContextManager[Any], list[Export]]]
-"""Makes a client and its exports from the settings; sends nothing."""
+Find = Callable[[], Awaitable[list[Export]]]
+"""Asks the open client which exports there are."""
+Plan = Callable[[Settings, Emit], tuple[AbstractAsyncContextManager[Any], list[Export] | Find]]
+"""Makes a client and its exports from the settings, or what finds them; sends nothing."""
 
 
 def run_exports(plan: Plan, options: ExportOptions, invocation: Invocation) -> int:
@@ -39,17 +41,25 @@ def run_exports(plan: Plan, options: ExportOptions, invocation: Invocation) -> i
     settings = resolve(options, screen)
     view = open_view(options.progress, quiet=options.quiet, console=screen.console)
     client, exports = plan(settings, view.take)
-    report = Report(exports)
+    find = exports if callable(exports) else None
+    report = Report([] if callable(exports) else exports)
     with logging_to(screen.console, options.log_level, screen.redactor), view:
-        run_async(lambda: _run(client, report, options, view))
+        run_async(lambda: _run(client, find, report, options, view))
     _tell(report, options, invocation, screen, view)
     return report.exit_code
 
 
 async def _run(
-    client: AbstractAsyncContextManager[Any], report: Report, options: ExportOptions, view: View
+    client: AbstractAsyncContextManager[Any],
+    find: Find | None,
+    report: Report,
+    options: ExportOptions,
+    view: View,
 ) -> None:
     with stop_on_signals() as stop:
+        if find is not None:
+            async with client:
+                report.exports = await find()
         await ferry(client, report, options, view)
     report.note_stop(stop.signal)
 

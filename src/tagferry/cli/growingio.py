@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Annotated
 
 from cyclopts import Parameter, Token
 
-from tagferry.cli.export import run_exports
-from tagferry.cli.options import ExportOptions, Invocation, whole
+from tagferry.cli.export import Find, run_exports
+from tagferry.cli.options import ExportOptions, Invocation, Selection, whole
+from tagferry.cli.selection import choose_exports
 from tagferry.clients.growingio import GrowingIO
+from tagferry.errors import ConfigError
 from tagferry.events import Emit
 from tagferry.exports.export import Export
 from tagferry.services.growingio_saas import MAX_EXPIRE
@@ -58,12 +61,19 @@ def open_client(settings: Settings, options: ExportOptions, on_event: Emit) -> G
 def export_tag(
     project_uid: ProjectUid,
     /,
-    *tag_id: Annotated[str, Parameter(required=True, help="Ids of tags, from the console's address bar.")],
+    *tag_id: Annotated[str, Parameter(help="Ids of tags, from the console's address bar.")],
     expire_minutes: ExpireMinutes = 60,
+    selection: Annotated[Selection, Parameter(show=False)] = Selection(),  # noqa: B008  # it is frozen
     options: ExportOptions = ExportOptions(),  # noqa: B008  # it is frozen
     invocation: Call,
 ) -> int:
     """Export the users of tags."""
+    if selection != Selection():
+        message = "GrowingIO SaaS has no list of tags, so --all and --match cannot be had for growingio-tag"
+        raise ConfigError(message, hint="copy ids of tags from the console's address bar")
+    if not tag_id:
+        hint = "copy ids of tags from the console's address bar; run tagferry export growingio-tag --help"
+        raise ConfigError("no TAG_ID is given", hint=hint)
 
     def plan(settings: Settings, on_event: Emit) -> tuple[GrowingIO, list[Export]]:
         client = open_client(settings, options, on_event)
@@ -75,7 +85,7 @@ def export_tag(
 def export_segment(
     project_uid: ProjectUid,
     /,
-    *segmentation_id: Annotated[str, Parameter(required=True, help="Ids of segments.")],
+    *segmentation_id: Annotated[str, Parameter(help="Ids of segments, unless --all is there.")],
     expire_minutes: ExpireMinutes = 60,
     parameters: Annotated[
         tuple[str, ...],
@@ -86,17 +96,28 @@ def export_segment(
             help="Keys of user variables to export as well.",
         ),
     ] = (),
+    selection: Selection = Selection(),  # noqa: B008  # it is frozen
     options: ExportOptions = ExportOptions(),  # noqa: B008  # it is frozen
     invocation: Call,
 ) -> int:
     """Export the users of segments."""
 
-    def plan(settings: Settings, on_event: Emit) -> tuple[GrowingIO, list[Export]]:
+    def plan(settings: Settings, on_event: Emit) -> tuple[GrowingIO, list[Export] | Find]:
         client = open_client(settings, options, on_event)
-        exports = [
-            client.segment_users(project_uid, one, expire_minutes=expire_minutes, parameters=parameters)
-            for one in segmentation_id
-        ]
+
+        def describe(segment: str) -> Export:
+            return client.segment_users(
+                project_uid, segment, expire_minutes=expire_minutes, parameters=parameters
+            )
+
+        exports = choose_exports(
+            segmentation_id,
+            selection,
+            describe,
+            lambda: client.list_segments(project_uid),
+            metavar="SEGMENTATION_ID",
+            listing=shlex.join(["tagferry", "list", "growingio-segments", project_uid]),
+        )
         return client, exports
 
     return run_exports(plan, options, invocation)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from tagferry.cli.export import run_exports
-from tagferry.cli.options import TRANSFER, CDPOptions, ExportOptions, Invocation, read_text
+from tagferry.cli.export import Find, run_exports
+from tagferry.cli.options import TRANSFER, CDPOptions, ExportOptions, Invocation, Selection, read_text
+from tagferry.cli.selection import choose_exports
 from tagferry.clients.growingio_cdp import GrowingIOCDP
 from tagferry.errors import ConfigError
 from tagferry.events import Emit
@@ -39,19 +41,21 @@ def open_client(settings: Settings, options: ExportOptions, on_event: Emit) -> G
 
 
 def export_tag(
-    *tag_key: Annotated[str, Parameter(required=True, help="Keys of tags.")],
+    *tag_key: Annotated[str, Parameter(help="Keys of tags, unless --all is there.")],
     project: Annotated[
         str | None, Parameter(converter=read_text, metavar="ID", group=TRANSFER, help=PROJECT)
     ] = None,
+    selection: Selection = Selection(),  # noqa: B008  # it is frozen
     options: CDPOptions = CDPOptions(),  # noqa: B008  # it is frozen
     invocation: Call,
 ) -> int:
     """Export the users of tags."""
 
-    def plan(settings: Settings, on_event: Emit) -> tuple[GrowingIOCDP, list[Export]]:
+    def plan(settings: Settings, on_event: Emit) -> tuple[GrowingIOCDP, list[Export] | Find]:
         client = open_client(settings, options, on_event)
-        exports = [
-            client.tag_users(
+
+        def describe(key: str) -> Export:
+            return client.tag_users(
                 key,
                 properties=options.property,
                 file_format=options.file_format,
@@ -59,25 +63,34 @@ def export_tag(
                 project=project,
                 space=options.space,
             )
-            for key in tag_key
-        ]
+
+        exports = choose_exports(
+            tag_key,
+            selection,
+            describe,
+            lambda: client.list_tags(project=project, space=options.space),
+            metavar="TAG_KEY",
+            listing="tagferry list growingio-cdp-tags",
+        )
         return client, _attach(client, exports, options.job)
 
     return run_exports(plan, options, invocation)
 
 
 def export_segment(
-    *segment_key: Annotated[str, Parameter(required=True, help="Keys of segments.")],
+    *segment_key: Annotated[str, Parameter(help="Keys of segments, unless --all is there.")],
     project: Annotated[str, Parameter(converter=read_text, metavar="ID", group=TRANSFER, help=PROJECT)],
+    selection: Selection = Selection(),  # noqa: B008  # it is frozen
     options: CDPOptions = CDPOptions(),  # noqa: B008  # it is frozen
     invocation: Call,
 ) -> int:
     """Export the users of segments."""
 
-    def plan(settings: Settings, on_event: Emit) -> tuple[GrowingIOCDP, list[Export]]:
+    def plan(settings: Settings, on_event: Emit) -> tuple[GrowingIOCDP, list[Export] | Find]:
         client = open_client(settings, options, on_event)
-        exports = [
-            client.segment_users(
+
+        def describe(key: str) -> Export:
+            return client.segment_users(
                 key,
                 project=project,
                 properties=options.property,
@@ -85,17 +98,24 @@ def export_segment(
                 csv_header=options.csv_header,
                 space=options.space,
             )
-            for key in segment_key
-        ]
+
+        exports = choose_exports(
+            segment_key,
+            selection,
+            describe,
+            lambda: client.list_segments(project, space=options.space),
+            metavar="SEGMENT_KEY",
+            listing=shlex.join(["tagferry", "list", "growingio-cdp-segments", "--project", project]),
+        )
         return client, _attach(client, exports, options.job)
 
     return run_exports(plan, options, invocation)
 
 
-def _attach(client: GrowingIOCDP, exports: list[Export], job: str | None) -> list[Export]:
+def _attach(client: GrowingIOCDP, exports: list[Export] | Find, job: str | None) -> list[Export] | Find:
     if job is None:
         return exports
-    if len(exports) != 1:
-        msg = f"--job names one job, and there are {len(exports)} keys"
+    if not isinstance(exports, list) or len(exports) != 1:
+        msg = "--job names one job, and there is more than one key"
         raise ConfigError(msg, hint="give the one key that the job exports")
     return [client.attach(job, exports[0])]

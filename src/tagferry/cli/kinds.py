@@ -14,6 +14,8 @@ class Entry(NamedTuple):
     function: str
     help: str
     examples: tuple[str, ...]
+    usage: str = ""
+    """The line of usage, where the one that is made would mislead."""
 
 
 VERBS = (
@@ -22,6 +24,13 @@ VERBS = (
         "tagferry.cli.demo:demo",
         "See exports of every sort succeed, faults included, against a built-in service.",
         ("tagferry demo", "tagferry demo --output demo-files"),
+    ),
+    Entry(
+        "doctor",
+        "tagferry.cli.doctor:doctor",
+        "Check settings, connections, credentials and this machine; it exports nothing.\n\n"
+        "The exit code is 0 when nothing failed, whatever there is to warn of.",
+        ("tagferry doctor", "tagferry doctor --project-uid nxog09md", "tagferry doctor --json"),
     ),
     Entry(
         "emulator",
@@ -46,6 +55,7 @@ KINDS = {
                 "tagferry export growingio-tag nxog09md 5rREn4PL 8dQbzkRa --output out",
                 "tagferry export growingio-tag nxog09md 5rREn4PL --json --if-exists replace",
             ),
+            "tagferry export growingio-tag [OPTIONS] PROJECT_UID TAG_ID...",
         ),
         Entry(
             "growingio-segment",
@@ -54,8 +64,9 @@ KINDS = {
             (
                 "tagferry export growingio-segment nxog09md nP2lpkX9",
                 "tagferry export growingio-segment nxog09md nP2lpkX9 --parameters open_id,role",
-                "tagferry export growingio-segment nxog09md nP2lpkX9 --output out --quiet",
+                "tagferry export growingio-segment nxog09md --all --match 'vip*' --output out",
             ),
+            "tagferry export growingio-segment [OPTIONS] PROJECT_UID (SEGMENTATION_ID... | --all)",
         ),
         Entry(
             "growingio-cdp-tag",
@@ -72,6 +83,54 @@ KINDS = {
             "tagferry.cli.growingio_cdp:export_segment",
             "Export the users of segments from GrowingIO CDP, as CSV or JSON Lines.",
             ("tagferry export growingio-cdp-segment seg_51activity --project WlGk4Daj --output out",),
+        ),
+    ),
+    "list": (
+        Entry(
+            "growingio-segments",
+            "tagferry.cli.growingio_lists:list_segments",
+            "List the segments of a project of GrowingIO SaaS.",
+            (
+                "tagferry list growingio-segments nxog09md",
+                "tagferry list growingio-segments nxog09md --match 'vip*' --json",
+                "tagferry list growingio-segments nxog09md --quiet",
+            ),
+        ),
+        Entry(
+            "growingio-variables",
+            "tagferry.cli.growingio_lists:list_variables",
+            "List the user variables of a project of GrowingIO SaaS, as --parameters takes them.",
+            (
+                "tagferry list growingio-variables nxog09md",
+                "tagferry list growingio-variables nxog09md --quiet",
+            ),
+        ),
+        Entry(
+            "growingio-cdp-tags",
+            "tagferry.cli.growingio_lists:list_cdp_tags",
+            "List the tags of GrowingIO CDP.",
+            (
+                "tagferry list growingio-cdp-tags",
+                "tagferry list growingio-cdp-tags --project WlGk4Daj --match '*会员*'",
+            ),
+        ),
+        Entry(
+            "growingio-cdp-segments",
+            "tagferry.cli.growingio_lists:list_cdp_segments",
+            "List the segments of a project of GrowingIO CDP.",
+            (
+                "tagferry list growingio-cdp-segments --project WlGk4Daj",
+                "tagferry list growingio-cdp-segments --project WlGk4Daj --json",
+            ),
+        ),
+        Entry(
+            "growingio-cdp-projects",
+            "tagferry.cli.growingio_lists:list_cdp_projects",
+            "List the projects of GrowingIO CDP.",
+            (
+                "tagferry list growingio-cdp-projects",
+                "tagferry list growingio-cdp-projects --match '*测试*' --quiet",
+            ),
         ),
     ),
     "fetch": (
@@ -97,12 +156,26 @@ KINDS = {
 }
 """The kinds of each verb; a further service adds its lines here."""
 
+_LIST_HELP = (
+    "List what can be exported.\n\n"
+    "On a terminal it is a table. Anywhere else it is a line for each item, with a TAB between the columns"
+    " and no header: key, name, type, type of values, users, updated, state, id, description. The key is what"
+    " an export takes. Control characters are escaped; --json has every text as it is."
+)
 VERB_HELP = {
     "export": (
         "Export users of tags and segments to files.",
         (
             "tagferry export growingio-tag nxog09md 5rREn4PL --output out",
             "tagferry export growingio-segment nxog09md nP2lpkX9 --output out",
+        ),
+    ),
+    "list": (
+        _LIST_HELP,
+        (
+            "tagferry list growingio-segments nxog09md",
+            "tagferry list growingio-cdp-tags --match '*vip*'",
+            "tagferry list growingio-segments nxog09md | fzf | cut -f1",
         ),
     ),
     "fetch": (

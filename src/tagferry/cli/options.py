@@ -18,12 +18,16 @@ from tagferry.lookups.fetch import DEADLINE as FETCH_DEADLINE
 __all__ = [
     "CDPOptions",
     "Count",
+    "DoctorOptions",
     "ExportOptions",
     "FetchOptions",
     "Invocation",
+    "ListOptions",
     "LogLevel",
+    "PrintOptions",
     "ProgressMode",
     "Seconds",
+    "Selection",
     "SettingsOptions",
     "ViewOptions",
 ]
@@ -113,7 +117,7 @@ def read_input(_: object, tokens: Sequence[Token]) -> str:
     """Read the name of a file, or ``-`` for a standard stream; what looks like an option is a mistake."""
     text = read_text(_, tokens)
     if text.startswith("-") and text != "-":
-        raise ValueError(f"{text!r} is no option here, and no file; write ./{text} for a file of that name")
+        raise ValueError(f"there is no option {text}; for a file of that name, write ./{text}")
     return text
 
 
@@ -144,23 +148,20 @@ def _flag(help_: str, *names: str, group: Group = OUTPUT) -> Parameter:
     return Parameter(name=names or None, help=help_, group=group, negative="", show_default=False)
 
 
+Json = Annotated[bool, _flag("Print one JSON document to standard output.")]
+Level = Annotated[
+    LogLevel, Parameter(converter=read_level, group=OUTPUT, help="What the log on standard error tells.")
+]
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class ViewOptions:
-    """What is printed, and how."""
+class PrintOptions:
+    """What is printed."""
 
-    json: Annotated[bool, _flag("Print one JSON document to standard output.")] = False
+    json: Json = False
     quiet: Annotated[bool, _flag("Print only the paths of saved files.", "--quiet", "-q")] = False
-    progress: Annotated[
-        ProgressMode,
-        Parameter(
-            group=OUTPUT, help="A live view, lines, or nothing; auto is a view on a terminal, else lines."
-        ),
-    ] = "auto"
-    log_level: Annotated[
-        LogLevel,
-        Parameter(converter=read_level, group=OUTPUT, help="What the log on standard error tells."),
-    ] = "error"
+    log_level: Level = "error"
 
     def check(self) -> None:
         """Refuse options that exclude each other.
@@ -170,6 +171,19 @@ class ViewOptions:
         """
         if self.json and self.quiet:
             raise ConfigError("--json and --quiet exclude each other", hint="leave one of them out")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ViewOptions(PrintOptions):
+    """What is printed, and how."""
+
+    progress: Annotated[
+        ProgressMode,
+        Parameter(
+            group=OUTPUT, help="A live view, lines, or nothing; auto is a view on a terminal, else lines."
+        ),
+    ] = "auto"
 
 
 @Parameter(name="*")
@@ -205,6 +219,61 @@ def _deadline(help_: str) -> Parameter:
     return Parameter(
         converter=read_deadline, metavar="S", show_default=_show_duration, group=TRANSFER, help=help_
     )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ListOptions(PrintOptions, SettingsOptions):
+    """The options of every list."""
+
+    match: Annotated[
+        str | None,
+        Parameter(
+            converter=read_text,
+            metavar="PATTERN",
+            help="Only what has an id, key or name like 'vip*'; * is any text, ? any character.",
+        ),
+    ] = None
+    quiet: Annotated[bool, _flag("Print only what an export takes, one a line.", "--quiet", "-q")] = False
+    # Somebody waits in front of it.
+    retries: Annotated[int, _RETRIES] = 3
+    timeout: Annotated[Seconds, _TIMEOUT] = 30.0
+    deadline: Annotated[float | None, _deadline("Seconds for the whole list, or 30m, 2h, none.")] = 300.0
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Exports of what is listed, in place of ids."""
+
+    everything: Annotated[
+        bool, Parameter(name="--all", negative="", show_default=False, help="Export all that is listed.")
+    ] = False
+    match: Annotated[
+        str | None,
+        Parameter(
+            converter=read_text,
+            metavar="PATTERN",
+            help="Of all, only what has an id, key or name like 'vip*'.",
+        ),
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions(SettingsOptions):
+    """What a check-up needs beside the settings, and what it prints."""
+
+    project_uid: Annotated[
+        str | None,
+        Parameter(
+            converter=read_text,
+            metavar="UID",
+            help="A project of GrowingIO SaaS; without one its token cannot be checked.",
+        ),
+    ] = None
+    json: Json = False
+    log_level: Level = "error"
 
 
 @Parameter(name="*")

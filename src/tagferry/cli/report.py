@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +29,20 @@ from tagferry.errors import (
 from tagferry.exports.outcome import ExportDone, Outcome
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tagferry.exports.export import Export
 
-__all__ = ["PARTIAL", "Report", "describe_error", "dump", "exit_code", "failure_document", "goes_on"]
+__all__ = [
+    "PARTIAL",
+    "Report",
+    "describe_error",
+    "dump",
+    "exit_code",
+    "failure_document",
+    "fetch_document",
+    "first_code",
+]
 
 PARTIAL = 3
 _CODES: dict[type[TagferryError], int] = {
@@ -51,6 +62,10 @@ _CODES: dict[type[TagferryError], int] = {
 }
 _FIRST = (4, 8, 9, 7, 6, 5, 2, 1)
 """Which code stands for a run in which nothing succeeded."""
+_FETCHES = {"fetch", "retry"}
+_THINGS = {"list": "items", "doctor": "checks"}
+"""What the document of a verb has in place of exports."""
+_COUNTS = ("accounts", "distinct", "tagged", "missing", "failed", "requests", "throttled")
 _AGAIN = {5, 6, 8, 9}
 """Codes of failures after which the same command goes on."""
 
@@ -61,6 +76,12 @@ def exit_code(error: TagferryError) -> int:
         # Somebody answers in the service's place, for a while.
         return 5
     return next((code for kind, code in _CODES.items() if isinstance(error, kind)), 1)
+
+
+def first_code(codes: Iterable[int]) -> int:
+    """Return the exit code of a run whose failures have these codes."""
+    found = set(codes)
+    return next((code for code in _FIRST if code in found), 1)
 
 
 def goes_on(error: TagferryError) -> bool:
@@ -83,7 +104,8 @@ class Report:
 
     def note_stop(self, number: signal.Signals | None) -> None:
         """Note that a signal came; one that came when all was settled changes nothing."""
-        self.stopped = number if len(self.outcomes) < len(self.exports) else None
+        unsettled = not self.exports or len(self.outcomes) < len(self.exports)
+        self.stopped = number if unsettled else None
 
     def of(self, export: Export) -> Outcome | None:
         """Return how an export ended; None while it has not."""
@@ -113,13 +135,12 @@ class Report:
             return 0
         if self.done:
             return PARTIAL
-        codes = {exit_code(error) for _, error in self.failed if error is not None}
-        return next((code for code in _FIRST if code in codes), 1)
+        return first_code(exit_code(error) for _, error in self.failed if error is not None)
 
     @property
     def outcome(self) -> str:
         """The outcome in one word of the JSON document."""
-        if not self.failed:
+        if self.stopped is None and not self.failed:
             return "complete"
         return "partial" if self.done else "failed"
 
@@ -182,11 +203,40 @@ def describe_error(error: TagferryError) -> dict[str, Any]:
 
 
 def failure_document(
-    type_: str, message: str, hint: str | None, code: int | str | None = None
+    type_: str, message: str, hint: str | None, code: int | str | None = None, *, verb: str = ""
 ) -> dict[str, Any]:
-    """Return the JSON document of a run that did not begin, or broke."""
+    """Return the JSON document of a run that did not begin, or broke; its shape is that of the verb."""
     error = {"type": type_, "code": code, "message": message, "hint": hint}
-    return {"v": 1, "outcome": "failed", "exports": [], "error": error}
+    if verb in _FETCHES:
+        return fetch_document("failed", {}, error)
+    return {"v": 1, "outcome": "failed", _THINGS.get(verb, "exports"): [], "error": error}
+
+
+def fetch_document(
+    outcome: str,
+    counts: Mapping[str, Any],
+    error: dict[str, Any] | None,
+    output: Path | None = None,
+    dead_letters: Path | None = None,
+) -> dict[str, Any]:
+    """Return the JSON document of a fetch.
+
+    Args:
+        outcome: The outcome in one word.
+        counts: What was counted, by name; what is not there is 0.
+        error: Why it did not end well.
+        output: The file of the answers, if it is done.
+        dead_letters: The file of what failed, if anything did.
+    """
+    return {
+        "v": 1,
+        "outcome": outcome,
+        **{name: counts.get(name, 0) for name in _COUNTS},
+        "seconds": counts.get("seconds", 0.0),
+        "output": None if output is None else str(output),
+        "dead_letters": None if dead_letters is None else str(dead_letters),
+        "error": error,
+    }
 
 
 def dump(document: dict[str, Any]) -> str:

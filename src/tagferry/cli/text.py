@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["plain", "show_bytes", "show_seconds"]
+__all__ = ["plain", "show_bytes", "show_count", "show_seconds"]
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
@@ -10,6 +10,15 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB")
 def plain(text: object) -> str:
     """Return a foreign text on one line, with every control character escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def show_count(count: int, noun: str) -> str:
+    """Return a number of things like ``1 call`` or ``2,500 calls``.
+
+    >>> show_count(2500, "call")
+    '2,500 calls'
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def show_bytes(size: float) -> str:

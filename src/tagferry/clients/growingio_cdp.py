@@ -17,7 +17,7 @@ from yarl import URL
 from tagferry.clients.arguments import check_retries, check_seconds
 from tagferry.clients.insecure import warn_of_clear_text
 from tagferry.clients.listing import list_pages, list_whole
-from tagferry.errors import ConfigError, RefusedError, TagferryError
+from tagferry.errors import AuthError, ConfigError, RefusedError, TagferryError
 from tagferry.events import Emit, listen
 from tagferry.exports.export import Export
 from tagferry.exports.job import Job, JobReport
@@ -31,7 +31,7 @@ from tagferry.services import growingio_lists as lists
 from tagferry.services.growingio_listed import Listed
 from tagferry.wire.address import is_private
 from tagferry.wire.backoff import Backoff
-from tagferry.wire.call import Caller
+from tagferry.wire.call import Caller, Intent
 from tagferry.wire.clock import SystemClock
 from tagferry.wire.credential import Credential, Token
 from tagferry.wire.limiter import Limiter, shared_quota
@@ -39,6 +39,7 @@ from tagferry.wire.message import Reply, Request
 from tagferry.wire.origin import check_base_url, check_proxy, host_of
 from tagferry.wire.quota import Rate
 from tagferry.wire.retry import RetryBudget, RetryPolicy
+from tagferry.wire.secret import Secret
 from tagferry.wire.transport import Transport
 
 __all__ = ["GrowingIOCDP"]
@@ -48,7 +49,7 @@ _LAPSED = frozenset({404, 410})
 """The links of a job never change: these say that its files are gone."""
 _NOT_FOUND = 404
 _FILE_HINTS = {
-    401: "the download host wants the token: name its address as download_url, which makes it trusted",
+    401: "the download host wants a good token; it is given to the API's own origin and to download_url only",
     403: "the token's user may not fetch this file, or the download host wants a token",
 }
 
@@ -108,20 +109,23 @@ class GrowingIOCDP:
         check_seconds("timeout", timeout, service=cdp.SERVICE)
         check_seconds("stall_timeout", stall_timeout, service=cdp.SERVICE)
         check_retries(retries, service=cdp.SERVICE)
-        if max_jobs < 1:
-            raise ConfigError(f"max_jobs is {max_jobs}", service=cdp.SERVICE, hint="give at least 1")
+        _check_jobs(max_jobs)
         if proxy is not None:
             check_proxy(proxy, service=cdp.SERVICE)
         self._scheme, self._language = cdp.check_scheme(scheme), cdp.check_language(language)
         self._trusted = {URL(self._base_url).origin(), URL(self._download_url).origin()}
         self._specs: dict[str, cdp.ExportSpec] = {}
-        self._forms: dict[str, tuple[Request, Request]] = {}  # the two ways to ask for a job, by the first
-        self._other_form = False  # whether this server knows the second one
+        self._below: bool | None = None  # whether this server tells of jobs below their project only
         self._entered = False
         self._emit = listen(on_event)
         host, clock = host_of(self._base_url), SystemClock()
         self._transport = Transport(
-            cdp.SERVICE, timeout=timeout, session=session, ssl=ssl, proxy=proxy, api_host=host
+            cdp.SERVICE,
+            timeout=timeout,
+            session=session,
+            ssl=ssl,
+            proxy=proxy,
+            api_host=host_of(self._download_url),
         )
         self._credential = Credential(token, name="the GrowingIO CDP token", hint=cdp.TOKEN_HINT)
 
@@ -145,6 +149,7 @@ class GrowingIOCDP:
             transport=self._transport,
             private=is_private(host) or is_private(host_of(self._download_url)),
             file_headers=self._file_headers,
+            renew_headers=self._renew_headers,
             file_hints=_FILE_HINTS,
             lapsed=_LAPSED,
             renews=False,
@@ -262,6 +267,7 @@ class GrowingIOCDP:
         Raises:
             TagferryError: The service could not be asked, or refused.
         """
+        self._check_open()
         ask = functools.partial(lists.ask_cdp_tags, self._base_url, project=project, space=space)
         return await list_pages(self._caller, ask, lists.read_cdp_tags, service=cdp.SERVICE)
 
@@ -275,6 +281,7 @@ class GrowingIOCDP:
         Raises:
             TagferryError: The service could not be asked, or refused.
         """
+        self._check_open()
         ask = functools.partial(lists.ask_cdp_segments, self._base_url, project=project, space=space)
         return await list_pages(self._caller, ask, lists.read_cdp_segments, service=cdp.SERVICE)
 
@@ -284,6 +291,7 @@ class GrowingIOCDP:
         Raises:
             TagferryError: The service could not be asked, or refused.
         """
+        self._check_open()
         return await list_whole(self._caller, lists.ask_cdp_projects(self._base_url), lists.read_cdp_projects)
 
     def _export(self, spec: cdp.ExportSpec) -> Export:
@@ -307,9 +315,16 @@ class GrowingIOCDP:
     async def _file_headers(self, url: URL) -> Mapping[str, str]:
         if url.origin() not in self._trusted:
             return {}
-        return cdp.authorize(await self._credential.value(), self._scheme)
+        headers = cdp.authorize(await self._credential.value(), self._scheme)
+        return {name: Secret(value) for name, value in headers.items()}
 
-    async def _post(self, export: Export) -> str:
+    async def _renew_headers(self, refused: Mapping[str, str]) -> bool:
+        sent = refused.get("Authorization")
+        if sent is None:
+            return False
+        return await self._credential.renew(Secret(sent.removeprefix(self._scheme).lstrip()))
+
+    async def _post(self, export: Export, intent: Intent) -> str:
         self._check_open()
 
         def read(reply: Reply) -> str:
@@ -318,32 +333,34 @@ class GrowingIOCDP:
         def lost(error: TagferryError) -> TagferryError:
             return cdp.submit_unknown(export.name, error.message)
 
-        return await self._caller.call(export.request, read, urgent=True, lost=lost)
+        return await self._caller.call(export.request, read, urgent=True, lost=lost, intent=intent)
 
     def _attach(self, export: Export, job_id: str) -> Job:
         spec = self._specs[export.digest]
-        forms = [cdp.ask_result(self._base_url, job_id, spec, other=other) for other in (False, True)]
-        self._forms[forms[0].url] = (forms[0], forms[1])
-        return Job(job_id, forms[0])
+        first, other = (cdp.ask_result(self._base_url, job_id, spec, other=one) for one in (False, True))
+        return Job(job_id, first, other if other.url != first.url else None)
 
     async def _ask_job(self, job: Job, what: str, urgent: bool) -> JobReport:  # noqa: FBT001
         self._check_open()
-        first, second = self._forms[job.request.url]
-        if self._other_form:
+        first, second = job.request, job.other
+        if second is not None and self._is_below(second) == self._below:
             first, second = second, first
         try:
             return await self._ask_result(first, what, urgent=urgent)
         except RefusedError as error:
-            if error.code != _NOT_FOUND or first.url == second.url:
+            if error.code != _NOT_FOUND or second is None:
                 raise
             refused = error
         # Versions differ in where they tell the state of a job of a project.
         try:
             report = await self._ask_result(second, what, urgent=urgent)
-        except RefusedError:
+        except (RefusedError, AuthError):
             raise refused from None
-        self._other_form = not self._other_form
+        self._below = self._is_below(second)
         return report
+
+    def _is_below(self, request: Request) -> bool:
+        return request.url.startswith(f"{self._base_url}/v1/api/projects/")
 
     async def _ask_result(self, request: Request, what: str, *, urgent: bool) -> JobReport:
         def read(reply: Reply) -> JobReport:
@@ -360,3 +377,8 @@ class GrowingIOCDP:
         if not self._entered:
             hint = "open it: async with tagferry.GrowingIOCDP(...) as cdp"
             raise ConfigError("the client is not open", service=cdp.SERVICE, hint=hint)
+
+
+def _check_jobs(value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"max_jobs is {value!r}", service=cdp.SERVICE, hint="give at least 1")

@@ -361,7 +361,7 @@ class TencentIM:
 
 def _choose_origin(region: str | None, base_url: str | None) -> str:
     if base_url is None:
-        return im.base_url_of(region or "china")
+        return im.base_url_of("china" if region is None else region)
     if region is not None:
         msg = f"both a region ({region}) and a base URL are given"
         raise ConfigError(msg, service=im.SERVICE, hint="give one of them")
@@ -382,9 +382,11 @@ def _read_treatments(codes: Mapping[int, str]) -> Mapping[int, Treatment]:
     return {code: known[chosen] for code, chosen in codes.items()}
 
 
-def _hide(secret: Token | None) -> Token | None:
-    """Return a secret so that no traceback with local variables shows it."""
-    return Secret(secret) if isinstance(secret, str) else secret
+def _hide(secret: object) -> Token | None:
+    """Return a secret such that no traceback with local variables shows it; what can be none is empty."""
+    if secret is None or callable(secret):
+        return secret
+    return Secret(secret if isinstance(secret, str) else "")
 
 
 def _make_credential(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tagferry.emulator.audience import make_parts
 from tagferry.emulator.damage import envelope, replace_reply
+from tagferry.emulator.growingio_saas_lists import Lists
 from tagferry.emulator.object_store import Opener
 from tagferry.emulator.quota import Window
 from tagferry.emulator.service import Export
@@ -34,18 +35,6 @@ KINDS = {"tags": "growingio-tag", "segmentations": "growingio-segment"}
 LONGEST_EXPIRE = 7 * 24 * 60
 
 _EXPORT = re.compile(r"/v3/exporter/projects/([^/]+)/(tags|segmentations)/([^/]+)/users")
-_LISTS = {
-    re.compile(r"/projects/[0-9A-Za-z]{8}/segmentations\.json"): (
-        '[{"id":"Segmentation Uid","name":"Segmentation Name","userType":"u","userNum":1230,'
-        '"updatedAt":"2016-08-03"},{"id":"Segmentation Uid","name":"Segmentation Name","userType":"cs1",'
-        '"userNum":1230,"updatedAt":"2016-08-03"}]'
-    ),
-    re.compile(r"/v1/api/projects/[0-9A-Za-z]{8}/vars/(?:peoples|visitors)"): (
-        '[{"id":"j9yDX123","key":"ml02","name":"ml测试02","description":"","isSystem":false,"projectId":"nxog1234",'
-        '"createdAt":1615360319000,"updatedAt":1619159037000,"creator":"zhanghao","updater":"杨强",'
-        '"attribution":"mostRecent","valueType":"string"}]'
-    ),
-}
 _ID = re.compile(r"[0-9A-Za-z]{8}")
 _PARAMETER = re.compile(r"[^\s,]+")
 
@@ -78,6 +67,7 @@ class GrowingIOSaaS:
         self.store = store
         self.windows: dict[tuple[str, str], Window] = {}
         self.jobs: dict[tuple[str, Export], Job] = {}
+        self._lists = Lists(settings)
         self._serial = 0
 
     def route(self, request: Request) -> tuple[str, str] | None:
@@ -85,7 +75,7 @@ class GrowingIOSaaS:
         match = _EXPORT.fullmatch(request.path)
         if match is not None:
             return POLL, match[3]
-        return (LIST, "") if any(pattern.fullmatch(request.path) for pattern in _LISTS) else None
+        return (LIST, "") if self._lists.find(request.path) else None
 
     def refuse(self, request: Request) -> Reply | None:
         """The answer to a caller without a good token, or over the quota."""
@@ -94,11 +84,10 @@ class GrowingIOSaaS:
             return json_reply(401, envelope(401))
         if request.method != "GET":
             return json_reply(405, envelope(405))
-        match = _EXPORT.fullmatch(request.path)
-        kind = KINDS[match[2]] if match else LIST
-        window = self.windows.setdefault((kind, tokens[0]), Window(self.settings.quota_per_second))
+        name, limit = self._quota(request.path)
+        window = self.windows.setdefault((name, tokens[0]), Window(limit))
         if not window.admit(request.nanoseconds):
-            return _refusal(429, "too_many_requests", f"at most {window.limit} requests a second of {kind}")
+            return _refusal(429, "too_many_requests", f"at most {window.limit} requests a second of {name}")
         return None
 
     def answer(self, request: Request, plan: Plan) -> Reply:
@@ -108,8 +97,7 @@ class GrowingIOSaaS:
             return between
         match = _EXPORT.fullmatch(request.path)
         if match is None:
-            bodies = (body for pattern, body in _LISTS.items() if pattern.fullmatch(request.path))
-            return json_reply(200, next(bodies))
+            return json_reply(200, self._lists.write(request.path))
         try:
             export, expire = self._read_export(match, request.query)
         except RefusalError as refusal:
@@ -130,6 +118,12 @@ class GrowingIOSaaS:
     def exports(self) -> list[Export]:
         """Every export that was asked for."""
         return list(dict.fromkeys(export for _, export in list(self.jobs)))
+
+    def _quota(self, path: str) -> tuple[str, int]:
+        if match := _EXPORT.fullmatch(path):
+            return KINDS[match[2]], self.settings.quota_per_second
+        name = self._lists.find(path) or ""
+        return name, self._lists.limit(name)
 
     def _read_export(self, match: re.Match[str], query: str) -> tuple[Export, int]:
         project, kind, export_id = match.groups()

@@ -35,6 +35,8 @@ class Settings:
         repeat_header: Whether every part starts with the header row, or the first one only.
         seed: Another seed gives other audiences.
         known_exports: The ids that exist; `None` means any well-formed one.
+        segments: How many segments the list of a project has when any id exists; else it has the known ones.
+        documented_lists: Whether lists are the samples of the documents, whose ids cannot be exported.
         seven_days_refused: Whether `expire=10080` is refused as all above it; the documents allow both.
         restart_lapsed: Whether an export whose links lapsed is `doing` again before it has fresh ones.
         md5_header: Whether downloads carry `x-amz-meta-md5-hash`; costs one pass over each file.
@@ -61,6 +63,8 @@ class Settings:
     repeat_header: bool = True
     seed: int = 1
     known_exports: frozenset[str] | None = None
+    segments: int = 12
+    documented_lists: bool = False
     seven_days_refused: bool = False
     restart_lapsed: bool = False
     md5_header: bool = False
@@ -74,6 +78,6 @@ class Settings:
         for name in ("parts", "quota_per_second", "remember"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
-        for name in ("rows", "job_seconds", "latency", "jitter", "time_scale"):
+        for name in ("rows", "segments", "job_seconds", "latency", "jitter", "time_scale"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")

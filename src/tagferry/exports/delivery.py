@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 import aiofiles.os
 
 from tagferry.deadline import within as deadline_within
-from tagferry.errors import ConfigError, JobFailedError, LinkExpiredError, RefusedError
-from tagferry.exports.disk import check_directory, disk_errors, names_in
+from tagferry.errors import ConfigError, JobFailedError, LinkExpiredError, RefusedError, TagferryError
+from tagferry.exports.disk import check_directory, disk_errors, look, names_in
 from tagferry.exports.download import Download
 from tagferry.exports.job import Job
-from tagferry.exports.naming import check_clashes, find_finals
+from tagferry.exports.naming import check_clashes, final_name, find_finals
 from tagferry.exports.outcome import ExportDone, SavedFile
 from tagferry.exports.part import hash_file
+from tagferry.exports.place import check_free
 from tagferry.exports.slots import Admission, Slots
 from tagferry.exports.thread import in_thread
 from tagferry.exports.workplace import Workplace, is_committing
@@ -33,7 +34,9 @@ T = TypeVar("T")
 DEADLINE = 6 * 3600.0
 """Seconds that an export may take in all, unless the caller says otherwise."""
 
-_NOT_FOUND = 404
+_GONE = {404, 410}
+"""Statuses of a job that the service does not know any more."""
+_ANEW = "the files of this job are gone; run the same again to make another one"
 
 IfExists = Literal["error", "skip", "replace"]
 
@@ -103,7 +106,7 @@ async def deliver(
     try:
         if export.backend.submissions is not None:
             return await _deliver_job(
-                export, export.backend.submissions, directory, admission, resume=resume, replace=replace
+                export, export.backend.submissions, directory, admission, if_exists=if_exists, resume=resume
             )
         job = Job(None, export.request)
         links = await export.poller.wait(export, job, admission=admission)
@@ -111,6 +114,8 @@ async def deliver(
             await in_thread(functools.partial(Workplace.clear, export, directory, replace=replace))
             return _done(export, ())
         async with admission or nullcontext(), _workplace(export, directory, resume=resume) as place:
+            if (others := await in_thread(_done_meanwhile, export, directory, if_exists)) is not None:
+                return others
             return await _download(export, job, links, place, replace=replace)
     finally:
         if admission is not None:
@@ -123,29 +128,42 @@ async def _deliver_job(
     directory: Path,
     admission: Admission | None,
     *,
+    if_exists: IfExists,
     resume: bool,
-    replace: bool,
 ) -> ExportDone:
     """Bring an export to disk whose job has to be made: what is known of it stands in the record."""
     async with submissions.places, _workplace(export, directory, resume=resume) as place:
-        job = await submissions.job(export, place)
+        if (others := await in_thread(_done_meanwhile, export, directory, if_exists)) is not None:
+            return others
+        job = await submissions.job(export, place, anew=not resume)
         try:
-            links = await export.poller.wait(export, job, admission=admission)
-            if not links:
-                await submissions.forget(export)
-                return _done(export, await in_thread(functools.partial(place.commit, replace=replace)))
-            async with admission or nullcontext():
-                done = await _download(export, job, links, place, replace=replace)
-        except (JobFailedError, LinkExpiredError):
-            # Nothing more is to be had of it: the next run makes another one.
-            await submissions.forget(export, place)
+            done = await _deliver_files(export, job, place, admission, replace=if_exists == "replace")
+        except TagferryError as error:
+            if _is_gone(error):
+                await submissions.forget(export, job, place)
+                error.hint = _ANEW if isinstance(error, LinkExpiredError) else error.hint
             raise
-        except RefusedError as error:
-            if error.code == _NOT_FOUND:
-                await submissions.forget(export, place)
-            raise
-        await submissions.forget(export)
+        await submissions.forget(export, job)
         return done
+
+
+async def _deliver_files(
+    export: Export, job: Job, place: Workplace, admission: Admission | None, *, replace: bool
+) -> ExportDone:
+    links = await export.poller.wait(export, job, admission=admission)
+    if not links:
+        # There may be parts of another job.
+        await in_thread(place.reset, 0)
+        return _done(export, await in_thread(functools.partial(place.commit, replace=replace)))
+    async with admission or nullcontext():
+        return await _download(export, job, links, place, replace=replace)
+
+
+def _is_gone(error: TagferryError) -> bool:
+    """Tell whether nothing more is to be had of a job."""
+    if isinstance(error, RefusedError):
+        return error.code in _GONE
+    return isinstance(error, (JobFailedError, LinkExpiredError))
 
 
 @asynccontextmanager
@@ -169,6 +187,27 @@ async def _download(
 
 def _done(export: Export, files: tuple[SavedFile, ...]) -> ExportDone:
     return ExportDone(export, files, "done" if files else "empty")
+
+
+def _done_meanwhile(export: Export, directory: Path, if_exists: IfExists) -> ExportDone | None:
+    """Look again now that no other process may write: one may have done it all in the meantime."""
+    if if_exists == "replace" or not (names := _finals(export, directory)):
+        return None
+    if if_exists == "error":
+        check_free(directory / names[0])
+    return ExportDone(export, _saved(directory, names), "skipped")
+
+
+def _finals(export: Export, directory: Path) -> Sequence[str]:
+    # Few looks first: the directory may hold the files of thousands of exports.
+    firsts = {
+        final_name(export.stem, export.ending, 1, parts, gzip=gzip)
+        for parts in (1, 2)
+        for gzip in (False, True)
+    }
+    if not any(look(directory / name, follow=False) for name in firsts):
+        return ()
+    return find_finals(names_in(directory), export.ending).get(export.stem, ())
 
 
 def _saved(directory: Path, names: Sequence[str]) -> tuple[SavedFile, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from tagferry.errors import IntegrityError, LinkExpiredError, TagferryError
+from tagferry.errors import AuthError, IntegrityError, LinkExpiredError, TagferryError
 from tagferry.events import LinkRenewed, PartSaved, Progress, Resumed, TransferBroken
 from tagferry.exports.job import Job
 from tagferry.exports.link import check_link, follow_redirect
@@ -32,6 +33,7 @@ _BLOCKS = 8 * BLOCK
 _LEAST_BLOCK = 256 * 1024
 _RENEWALS = 8
 """How often links may be renewed without a byte of a part that was never there before."""
+_UNAUTHORIZED = 401
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -74,6 +76,8 @@ class Download:
         self._renewals = 0  # in a row, without a byte in between
         self._vain = 0  # in a row, without new ground in between
         self._most: dict[int, int] = {}  # the most bytes that each part ever had
+        self._access: Mapping[str, str] = {}  # what the last request showed to be let in
+        self._mended = False  # whether that was renewed since the last reply that was none of a guard
 
     async def run(self, links: tuple[str, ...]) -> None:
         """Bring all parts to disk, whole and synced."""
@@ -121,6 +125,8 @@ class Download:
                 await self._renew(number, error, moved=self._most[number] > first)
                 return False
             except TagferryError as error:
+                if isinstance(error, AuthError) and await self._mend(error):
+                    continue
                 failure = error
             else:
                 self._renewals = 0
@@ -140,7 +146,8 @@ class Download:
         hops = 0
         while True:
             # Computed anew at each hop: a token is for its own origin only.
-            headers = {**ask_for_rest(partial), **await self._service.file_headers(url)}
+            self._access = await self._service.file_headers(url)
+            headers = {**ask_for_rest(partial), **self._access}
             async with self._service.transport.stream(url, headers) as (head, body):
                 if head.status not in _REDIRECTS:
                     await self._take_body(number, part, state, head, body)
@@ -157,6 +164,7 @@ class Download:
         partial = _partial(part, state)
         service = self._service
         plan = plan_body(partial, head, store=self._store, now=service.backoff.clock.unix())
+        self._mended = False
         if plan.verdict is Verdict.COMPLETE:
             if not state.whole:
                 # The last run may have ended before, or because, the bytes were found to be wrong.
@@ -205,7 +213,7 @@ class Download:
         if state.md5 and part.md5 != state.md5:
             msg = f"a download of {name} has the MD5 {part.md5} in place of {state.md5}"
             raise IntegrityError(msg, service=name, code="md5", retryable=True)
-        if part.is_page or (self._store.json and part.is_report):
+        if part.is_page or part.is_report:
             msg = f"a download of {name} is a page that calls itself a file"
             raise IntegrityError(msg, service=name, code="page", retryable=True)
         if plan.gzipped and not part.is_whole_gzip():
@@ -226,6 +234,13 @@ class Download:
         dead = self._links[number - 1] if self._service.renews else None
         await self._take_links(await self._poller.renew(self._export, self._job, dead))
         self._service.emit(LinkRenewed(kind=self._export.kind, id=self._export.id))
+
+    async def _mend(self, error: AuthError) -> bool:
+        """Get in with other credentials after a refusal, once; tell whether there are any."""
+        if error.code != _UNAUTHORIZED or self._mended:
+            return False
+        self._mended = True
+        return await self._service.renew_headers(self._access)
 
     def _note_broken(self, number: int, part: PartFile, error: TagferryError, delay: float) -> None:
         self._service.emit(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,12 +80,15 @@ class Export:
         Raises:
             DeadlineError: The time is over. The job goes on at the service; wait again to go on.
             JobFailedError: The service gave up on the job.
+            SubmitUnknownError: As for `submit`.
             TagferryError: The service could not be asked, or refused.
         """
 
         async def work(export: Export) -> Ready:
-            job = await export.submit()
-            return Ready(job.id, await export.poller.wait(export, job))
+            submissions = export.backend.submissions
+            async with nullcontext() if submissions is None else submissions.places:
+                job = await export.submit()
+                return Ready(job.id, await export.poller.wait(export, job))
 
         return await within(deadline, self, work)
 

@@ -52,6 +52,8 @@ class Job(msgspec.Struct, frozen=True):
     """The service's id of it; None where asking for the export is asking for the job (GrowingIO SaaS)."""
     request: Request
     """Asks for its state."""
+    other: Request | None = None
+    """Asks for it in another way, which some versions of the service want."""
 
 
 class Ready(msgspec.Struct, frozen=True):

@@ -8,17 +8,17 @@ import msgspec
 from yarl import URL
 
 from tagferry.events import Emit
+from tagferry.exports.gate import Gate
 from tagferry.exports.job import Job, JobReport
 from tagferry.exports.resume import LAPSED
 from tagferry.exports.schedule import PollSchedule
 from tagferry.exports.submission import Submissions
-from tagferry.exports.thread import Threads
 from tagferry.wire.backoff import Backoff
 from tagferry.wire.transport import Transport
 
 __all__ = ["AskJob", "ExportService"]
 
-_WRITERS = 4
+_WRITERS = 3
 """With more threads that hash, the event loop does not get the CPU in time."""
 
 AskJob = Callable[[Job, str, bool], Awaitable[JobReport]]
@@ -27,6 +27,10 @@ AskJob = Callable[[Job, str, bool], Awaitable[JobReport]]
 
 async def _no_headers(_: URL) -> Mapping[str, str]:
     return {}
+
+
+async def _never(_: Mapping[str, str]) -> bool:
+    return False
 
 
 class ExportService(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +48,8 @@ class ExportService(msgspec.Struct, frozen=True, kw_only=True):
     """Makes jobs, where asking for an export does not."""
     file_headers: Callable[[URL], Awaitable[Mapping[str, str]]] = _no_headers
     """Further headers of a request for a file; a token goes to its own origin only."""
+    renew_headers: Callable[[Mapping[str, str]], Awaitable[bool]] = _never
+    """Told those of them that were refused; whether there are others now."""
     file_hints: Mapping[int, str] = {}
     """What to do about a refused file, by its status."""
     lapsed: frozenset[int] = LAPSED
@@ -55,5 +61,5 @@ class ExportService(msgspec.Struct, frozen=True, kw_only=True):
     emit: Emit
     writer: str
     """A random id of this client, for the records beside unfinished files."""
-    writers: Threads = msgspec.field(default_factory=lambda: Threads(_WRITERS))
-    """Hash and write blocks, a few at once."""
+    writers: Gate = msgspec.field(default_factory=lambda: Gate(_WRITERS))
+    """Bounds how many blocks are hashed and written at once."""

@@ -7,12 +7,13 @@ that it is, and the id of the job after it; when the answer is lost, nobody asks
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+import copy
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
-from tagferry.errors import SubmitUnknownError, TagferryError
+from tagferry.errors import DiskError, SubmitUnknownError
 from tagferry.events import Submitted
 from tagferry.exports.job import Job
 from tagferry.exports.record import Submission
@@ -20,10 +21,11 @@ from tagferry.exports.thread import in_thread
 
 if TYPE_CHECKING:
     from tagferry.exports.export import Export
+    from tagferry.wire.call import Intent
 
 __all__ = ["Book", "Submissions"]
 
-_GRACE = 4.0
+_GRACE = 3.0
 """Seconds that an answer on its way is waited for when the work is stopped."""
 
 
@@ -40,12 +42,54 @@ class Book(Protocol):
         ...
 
 
+class _Making:
+    """The making of one job: the intent of its request, which is written down while it may have arrived."""
+
+    def __init__(self, book: Book | None) -> None:
+        self.open = False
+        """Whether a request may have arrived whose answer is not known."""
+        self._book = book
+
+    async def declare(self) -> None:
+        if (book := self._book) is not None:
+            # A cancellation in here comes before the request.
+            await in_thread(book.note_submission, Submission(), undo=book.note_submission)
+        self.open = True
+
+    async def withdraw(self) -> None:
+        self.open = False
+        if self._book is not None:
+            await in_thread(self._book.note_submission, None)
+
+    async def end(self, job_id: str) -> None:
+        """Write down which job was made."""
+        self.open = False
+        if self._book is None:
+            return
+        try:
+            await in_thread(self._book.note_submission, Submission(job_id))
+        except DiskError as error:
+            error.hint = f"the job {job_id} was made all the same: go on with it by --job {job_id} (attach)"
+            raise
+
+
+class _Queue:
+    """Those who want the job of equal exports at the same time."""
+
+    __slots__ = ("lock", "unknown", "users")
+
+    def __init__(self) -> None:
+        self.lock = anyio.Lock()
+        self.users = 0
+        self.unknown: SubmitUnknownError | None = None
+
+
 class Submissions:
     """The jobs that one client makes.
 
     Args:
         service: The service's name.
-        post: Makes a job and returns its id, at most once.
+        post: Makes a job and returns its id, at most once; tells the intent when it is about to.
         attach: Returns a job by its id.
         most: How many may be under way at once, from their making to their files.
     """
@@ -53,7 +97,7 @@ class Submissions:
     def __init__(
         self,
         service: str,
-        post: Callable[[Export], Awaitable[str]],
+        post: Callable[[Export, Intent], Awaitable[str]],
         attach: Callable[[Export, str], Job],
         most: int,
     ) -> None:
@@ -63,86 +107,108 @@ class Submissions:
         self._post = post
         self._attach = attach
         self._made: dict[str, str] = {}
-        self._making: dict[str, anyio.Lock] = {}
+        self._untold: set[str] = set()  # stopped before the answer came
+        self._queues: dict[str, _Queue] = {}
 
-    async def job(self, export: Export, book: Book | None = None) -> Job:
+    async def job(self, export: Export, book: Book | None = None, *, anew: bool = False) -> Job:
         """Return the job of an export; make it if there is none yet.
 
         Args:
             export: The export.
             book: Where the job is written down, if there is such a place.
+            anew: Whether to make another one although it is not known what became of one before.
 
         Raises:
             SubmitUnknownError: Whether there is a job is not known.
             TagferryError: The service could not be asked, or refused.
         """
         key = export.digest
-        lock = self._making.setdefault(key, anyio.Lock())
+        queue = self._queues.setdefault(key, _Queue())
+        queue.users += 1
         try:
-            async with lock:
-                known = export.job_id or self._made.get(key)
-                if known is None:
-                    known = await self._find_or_make(export, book)
-                    self._made[key] = known
-                elif book is not None and book.submission != Submission(known):
-                    await in_thread(book.note_submission, Submission(known))
+            async with queue.lock:
+                job_id = await self._find_or_make(export, book, queue, anew=anew)
         finally:
-            if not lock.statistics().tasks_waiting and not lock.locked():
-                self._making.pop(key, None)
-        return self._attach(export, known)
+            queue.users -= 1
+            if not queue.users:
+                del self._queues[key]
+        return self._attach(export, job_id)
 
-    async def forget(self, export: Export, book: Book | None = None) -> None:
+    async def forget(self, export: Export, job: Job, book: Book | None = None) -> None:
         """Forget a job that is of no more use, so that another one can be made."""
-        self._made.pop(export.digest, None)
-        if book is not None and book.submission is not None:
+        if self._made.get(export.digest) == job.id:
+            del self._made[export.digest]
+        if book is not None:
             await in_thread(book.note_submission, None)
 
-    async def _find_or_make(self, export: Export, book: Book | None) -> str:
-        if book is None:
-            return await _surely(self._make(export))
-        found = book.submission
-        if found is None:
-            return await _surely(self._make_by_the_book(export, book))
-        if found.job_id is None:
-            msg = (
-                f"whether {self._service} has begun to export {export.name} is not known since an earlier run"
-            )
-            raise SubmitUnknownError(msg, service=self._service, hint=_SETTLE)
-        return found.job_id
+    async def _find_or_make(self, export: Export, book: Book | None, queue: _Queue, *, anew: bool) -> str:
+        found = book.submission if book is not None else None
+        known = export.job_id or self._made.get(export.digest)
+        if known is not None:
+            if book is not None and found != Submission(known):
+                await in_thread(book.note_submission, Submission(known))
+            return known
+        untold = export.digest in self._untold
+        self._untold.discard(export.digest)
+        if found is not None and found.job_id is not None:
+            return found.job_id
+        if queue.unknown is not None:
+            # An equal export, at the same time, had no answer.
+            raise copy.copy(queue.unknown)
+        if found is not None:
+            raise self._unknown(export, "since an earlier run had no answer")
+        if untold and not anew:
+            raise self._unknown(export, "since it was stopped before the answer came")
+        return await self._make_surely(export, book, queue)
 
-    async def _make_by_the_book(self, export: Export, book: Book) -> str:
-        await in_thread(book.note_submission, Submission())
+    async def _make_surely(self, export: Export, book: Book | None, queue: _Queue) -> str:
+        """Make a job; when this is cancelled, an answer that is on its way has some time to come."""
+        making = _Making(book)
+        task = asyncio.create_task(self._make(export, making))
         try:
-            job_id = await self._make(export)
-        except SubmitUnknownError as error:
-            error.hint = _SETTLE
-            raise
-        except TagferryError:
-            # The service said no, or was never reached.
-            await in_thread(book.note_submission, None)
-            raise
-        await in_thread(book.note_submission, Submission(job_id))
-        return job_id
-
-    async def _make(self, export: Export) -> str:
-        job_id = await self._post(export)
-        export.backend.emit(Submitted(kind=export.kind, id=export.id, job_id=job_id))
-        return job_id
-
-
-async def _surely(making: Coroutine[None, None, str]) -> str:
-    """Make a job; when this is cancelled, an answer that is on its way has some time to come."""
-    task = asyncio.create_task(making)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait([task], timeout=_GRACE)
-            task.cancel()
             await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # looked at, or asyncio calls it lost
-        raise
+        except asyncio.CancelledError:
+            await _settle(task, _GRACE if making.open else 0.0)
+            if making.open:
+                self._untold.add(export.digest)
+                queue.unknown = self._unknown(export, "since it was stopped before the answer came")
+            raise
+        try:
+            return task.result()
+        except SubmitUnknownError as error:
+            if book is not None:
+                error.hint = _SETTLE
+            queue.unknown = error
+            raise
+
+    async def _make(self, export: Export, making: _Making) -> str:
+        job_id = await self._post(export, making)
+        self._made[export.digest] = job_id
+        export.backend.emit(Submitted(kind=export.kind, id=export.id, job_id=job_id))
+        await making.end(job_id)
+        return job_id
+
+    def _unknown(self, export: Export, why: str) -> SubmitUnknownError:
+        msg = f"whether {self._service} has begun to export {export.name} is not known, {why}"
+        return SubmitUnknownError(msg, service=self._service, hint=_SETTLE)
+
+
+async def _settle(task: asyncio.Task[str], grace: float) -> None:
+    """Wait until a task has ended, however often this is cancelled; after a grace in seconds, cancel it."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + grace
+    # The scope holds off cancellations of anyio, the loop those of asyncio.
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            left = until - loop.time()
+            if left <= 0 and not task.cancelling():
+                task.cancel()
+            try:
+                await asyncio.wait([task], timeout=left if left > 0 else None)
+            except asyncio.CancelledError:
+                continue
+    if not task.cancelled():
+        task.exception()  # looked at, or asyncio calls it lost
 
 
 _SETTLE = (

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import ParamSpec, TypeVar
+from weakref import WeakSet
 
 import anyio
 
@@ -26,10 +27,15 @@ _MOST = 40
 """Threads for all kinds of work together; most of them wait for the disk."""
 
 
-class Threads(Executor):
-    """A few worker threads, each of which ends when there is no work left.
+_LINGER = 2.0
+"""Seconds that a thread without work waits for more, as long as one of the tasks that gave some goes on. To
+start one holds up the event loop, on a busy machine for many milliseconds."""
 
-    So there is nothing to shut down, and an interpreter that ends has no thread to wait for.
+
+class Threads(Executor):
+    """A few worker threads, which end soon after their work, and at once with the tasks that gave it.
+
+    So there is nothing to shut down.
 
     Args:
         most: Threads at once.
@@ -37,40 +43,58 @@ class Threads(Executor):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._threads = 0
+        self._threads = self._idle = 0
         self._waiting: deque[Callable[[], None]] = deque()
-        self._lock = threading.Lock()
+        self._users: WeakSet[asyncio.Task[object]] = WeakSet()
+        self._changed = threading.Condition()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have work done on a thread, in any case: what was handed over cannot be cancelled."""
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()
-        with self._lock:
+        with self._changed:
             self._waiting.append(functools.partial(_do, future, functools.partial(fn, *args, **kwargs)))
-            more = self._threads < self._most
-            self._threads += more
-        if more:
+            grows = self._idle < len(self._waiting) and self._threads < self._most
+            self._threads += grows
+            self._changed.notify()
+        if grows:
             self._grow()
         return future
 
+    def stay_for(self, task: asyncio.Task[object]) -> None:
+        """Let threads linger until a task has ended."""
+        with self._changed:
+            if task in self._users:
+                return
+            self._users.add(task)
+        task.add_done_callback(self._leave)
+
+    def _leave(self, task: asyncio.Task[object]) -> None:
+        with self._changed:
+            self._users.discard(task)
+            self._changed.notify_all()
+
     def _grow(self) -> None:
         try:
-            threading.Thread(target=self._run, name="tagferry").start()
+            threading.Thread(target=self._run, args=(_LINGER,), name="tagferry").start()
         except RuntimeError:
             # The system gives no more threads. The others will see to it; if there are none, files have to
             # be closed all the same, at the cost of everything else that has to wait here.
-            with self._lock:
+            with self._changed:
                 alone = self._threads == 1
                 self._threads -= not alone
             if alone:
-                self._run()
+                self._run(0.0)
 
-    def _run(self) -> None:
-        while (work := self._next()) is not None:
+    def _run(self, linger: float) -> None:
+        while (work := self._next(linger)) is not None:
             work()
 
-    def _next(self) -> Callable[[], None] | None:
-        with self._lock:
+    def _next(self, linger: float) -> Callable[[], None] | None:
+        with self._changed:
+            self._idle += 1
+            self._changed.wait_for(lambda: self._waiting or not self._users, linger)
+            self._idle -= 1
             if self._waiting:
                 return self._waiting.popleft()
             self._threads -= 1
@@ -117,7 +141,10 @@ def start(work: Callable[..., T], *args: object, threads: Threads | None = None)
         args: Its arguments.
         threads: Threads for this kind of work alone, which bound how much of it is done at once.
     """
-    return asyncio.get_running_loop().run_in_executor(threads or _THREADS, work, *args)
+    threads = threads or _THREADS
+    if (task := asyncio.current_task()) is not None:
+        threads.stay_for(task)
+    return asyncio.get_running_loop().run_in_executor(threads, work, *args)
 
 
 async def settle(running: asyncio.Future[T]) -> T:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import anyio
 
 from tagferry.errors import UnavailableError
-from tagferry.exports.thread import Threads, settle, start
+from tagferry.exports.gate import Gate
+from tagferry.exports.thread import settle, start
 from tagferry.wire.transport import Body
 
 __all__ = ["BLOCK", "LEAST", "receive"]
@@ -30,7 +31,7 @@ async def receive(
     *,
     stall_timeout: float,
     block: int = BLOCK,
-    writers: Threads | None = None,
+    writers: Gate | None = None,
 ) -> None:
     """Hand a body to a writer in large blocks, on a worker thread.
 
@@ -43,12 +44,12 @@ async def receive(
         wrote: Called on the event loop after each block but the last.
         stall_timeout: Seconds in which some bytes have to come; the writer's time does not count.
         block: Bytes to gather for one write.
-        writers: The threads that write, if they are not those for all kinds of work; they bound how many
-            blocks are written at once.
+        writers: Bounds how many blocks are written at once.
 
     Raises:
         UnavailableError: The transfer stalled.
     """
+    begin = start if writers is None else writers.start
     writing: asyncio.Future[None] | None = None
     chunks: list[bytes] = []
     size = seen = 0
@@ -67,7 +68,7 @@ async def receive(
                         await settle(writing)
                         wrote()
                         stall.deadline = anyio.current_time() + left
-                    writing = start(write, chunks, threads=writers)
+                    writing = begin(write, chunks)
                     chunks, size, written = [], 0, now
                 if seen >= LEAST:
                     seen = 0
@@ -77,7 +78,7 @@ async def receive(
             await settle(writing)
         # What came before a break is worth keeping.
         if chunks:
-            await settle(start(write, chunks, threads=writers))
+            await settle(begin(write, chunks))
     if stall.cancelled_caught:
         msg = f"a transfer stalled: less than {LEAST} bytes in {stall_timeout:g} s"
         raise UnavailableError(msg, code="stall")

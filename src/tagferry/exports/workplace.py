@@ -112,11 +112,23 @@ class Workplace:
         return self._record.submission
 
     def note_submission(self, submission: Submission | None) -> None:
-        """Write down what is known of the job, so that it survives a power cut."""
-        self._record.submission = submission
-        self.save()
-        self._book.sync()
-        sync_directory(self._directory)
+        """Write down what is known of the job, so that it survives a power cut.
+
+        Raises:
+            DiskError: It could not be written; what was known before stands.
+        """
+        before, self._record.submission = self._record.submission, submission
+        try:
+            self.save()
+            self._book.sync()
+            if before is None:
+                # The first time, the name of the record may be as new.
+                sync_directory(self._directory)
+        except DiskError:
+            self._record.submission = before
+            with contextlib.suppress(DiskError):
+                self.save()
+            raise
 
     @property
     def committing(self) -> bool:

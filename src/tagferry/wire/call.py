@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from tagferry.errors import AuthError, TagferryError, ThrottledError
+from tagferry.errors import AuthError, ConfigError, SubmitUnknownError, TagferryError, ThrottledError
 from tagferry.events import Emit, Retrying, Throttled
 from tagferry.wire.backoff import Backoff
 from tagferry.wire.credential import Credential
@@ -17,7 +17,7 @@ from tagferry.wire.message import Reply, Request
 from tagferry.wire.quota import Permit
 from tagferry.wire.transport import NOT_SENT, Transport
 
-__all__ = ["Caller", "Tally"]
+__all__ = ["Caller", "Intent", "Tally"]
 
 T = TypeVar("T")
 
@@ -29,6 +29,18 @@ class Tally(msgspec.Struct):
     """Requests on the wire, retries included."""
     throttled: int = 0
     """Requests that were answered with "too fast"."""
+
+
+class Intent(Protocol):
+    """What is written down of a request that must not arrive twice, as long as it may have arrived."""
+
+    async def declare(self) -> None:
+        """Called when its turn has come, before a byte of it leaves; when this fails, none does."""
+        ...
+
+    async def withdraw(self) -> None:
+        """Called when it is certain that it changed nothing at the service; it may be declared again."""
+        ...
 
 
 def _always(_: AuthError) -> bool:
@@ -56,6 +68,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         urgent: bool = False,
         tally: Tally | None = None,
         lost: Callable[[TagferryError], TagferryError] | None = None,
+        intent: Intent | None = None,
     ) -> T:
         """Send a request until it has an answer that `read` accepts, and return what it read.
 
@@ -68,11 +81,14 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
             tally: Where to count what is sent for this call.
             lost: For a request that must not arrive twice: turns the failure of one that may have arrived
                 into the error that is raised.
+            intent: For such a request: told before each time that it is sent, and when it came to nothing. A
+                `SubmitUnknownError` says that it may have come to something.
 
         Raises:
             TagferryError: What `read` or the transport raised, when no retry is left or useful.
         """
-        return await _Call(self, request, read, tally or Tally(), lost, urgent=urgent).run()
+        one = _Call(self, request, read, tally or Tally(), lost=lost, intent=intent, urgent=urgent)
+        return await one.run()
 
 
 class _Call(Generic[T]):
@@ -84,8 +100,9 @@ class _Call(Generic[T]):
         request: Request,
         read: Callable[[Reply], T],
         tally: Tally,
-        lost: Callable[[TagferryError], TagferryError] | None,
         *,
+        lost: Callable[[TagferryError], TagferryError] | None,
+        intent: Intent | None,
         urgent: bool,
     ) -> None:
         self._caller = caller
@@ -93,6 +110,8 @@ class _Call(Generic[T]):
         self._read = read
         self._tally = tally
         self._lost = lost
+        self._intent = intent
+        self._declared = False
         self._urgent = urgent
         self._failure: TagferryError | None = None
         self._failures = 0
@@ -108,6 +127,8 @@ class _Call(Generic[T]):
                 return await self._try()
             except TagferryError as error:
                 failure = self._failure = error
+            # Now and not after the wait: whoever is killed in it has sent nothing.
+            await self._withdraw(failure)
             self._since = self._since or backoff.clock.now()
             self._failures += 1
             self._counted = False
@@ -122,6 +143,7 @@ class _Call(Generic[T]):
             token, result = await self._exchange()
             if not isinstance(result, TagferryError):
                 return result
+            await self._withdraw(result)
             if not (isinstance(result, AuthError) and await self._mend(result, token)):
                 raise result
 
@@ -132,6 +154,7 @@ class _Call(Generic[T]):
             await caller.credential.value()
             async with caller.limiter.permit(urgent=self._urgent) as permit:
                 if self._may_go():
+                    await self._declare(permit)
                     # Only now: the token may have been renewed while this request waited for its turn.
                     token = caller.credential.latest
                     self._tally.requests += 1
@@ -142,11 +165,27 @@ class _Call(Generic[T]):
             assert self._failure is not None
             await caller.backoff.wait_for_room(self._failure, self._since)
 
+    async def _declare(self, permit: Permit) -> None:
+        if self._intent is None:
+            return
+        try:
+            await self._intent.declare()
+        except BaseException:
+            self._caller.limiter.void(permit)
+            raise
+        self._declared = True
+
+    async def _withdraw(self, failure: TagferryError) -> None:
+        if self._intent is not None and self._declared and not isinstance(failure, SubmitUnknownError):
+            self._declared = False
+            await self._intent.withdraw()
+
     async def _deliver(self, request: Request) -> Reply:
         try:
             return await self._caller.transport.send(request)
         except TagferryError as error:
-            if self._lost is None or error.code in NOT_SENT:
+            # A client or a session that is closed sends nothing either.
+            if self._lost is None or error.code in NOT_SENT or isinstance(error, ConfigError):
                 raise
             failure = self._lost(error)
         raise failure

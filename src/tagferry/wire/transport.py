@@ -65,7 +65,9 @@ class Transport:
     ) -> None:
         self._service = service
         self._timeout = timeout
-        self._api_timeout = aiohttp.ClientTimeout(total=timeout, sock_read=stall_timeout)
+        self._api_timeout = aiohttp.ClientTimeout(
+            total=timeout, connect=_connect_within(timeout), sock_read=stall_timeout
+        )
         self._given = session
         self._ssl = ssl if ssl is not None else True
         self._proxy = proxy
@@ -108,24 +110,34 @@ class Transport:
             raise ConfigError("the session that was given is closed", service=self._service, hint=hint)
         failure: TagferryError
         try:
-            async with session.request(
-                request.method,
-                URL(request.url, encoded=True),
-                headers=request.headers,
-                data=request.body or None,
-                allow_redirects=False,
-                raise_for_status=False,
-                timeout=self._api_timeout,
-                ssl=self._ssl,
-                proxy=self._proxy,
-                # aiohttp never resends these unseen.
-                middlewares=() if request.method == "POST" else (_Once(),),
-            ) as response:
-                return Reply(_head(response), await self._whole(response))
+            if (reply := await self._exchange(session, request)) is not None:
+                return reply
+            msg = f"{self._service} sent a reply of more than {MAX_REPLY} bytes"
+            failure = ProtocolError(msg, service=self._service)
         except (TimeoutError, aiohttp.ClientError, OSError, _ResendError) as error:
             failure = self._translate(error, request.operation, request.url)
         # Outside of the handler: the library's exception holds URLs and headers and must not be our context.
+        # Nor must its response stand in a frame of the traceback: its `repr` shows the URL, and a query may
+        # be a credential.
         raise failure
+
+    async def _exchange(self, session: aiohttp.ClientSession, request: Request) -> Reply | None:
+        """Send a request once, and return the whole reply, or None if it is too large."""
+        async with session.request(
+            request.method,
+            URL(request.url, encoded=True),
+            headers=request.headers,
+            data=request.body or None,
+            allow_redirects=False,
+            raise_for_status=False,
+            timeout=self._api_timeout,
+            ssl=self._ssl,
+            proxy=self._proxy,
+            # aiohttp never resends these unseen.
+            middlewares=() if request.method == "POST" else (_Once(),),
+        ) as response:
+            body = await self._whole(response)
+            return None if body is None else Reply(_head(response), body)
 
     @asynccontextmanager
     async def stream(self, url: URL, headers: Mapping[str, str]) -> AsyncGenerator[tuple[Head, Body]]:
@@ -192,15 +204,14 @@ class Transport:
             yield rest
         raise failure
 
-    async def _whole(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _whole(self, response: aiohttp.ClientResponse) -> bytes | None:
         if (response.content_length or MAX_REPLY) < MAX_REPLY and "Content-Encoding" not in response.headers:
             return await response.read()
         body = bytearray()
         async for chunk in response.content.iter_any():
             body += chunk
             if len(body) > MAX_REPLY:
-                msg = f"{self._service} sent a reply of more than {MAX_REPLY} bytes"
-                raise ProtocolError(msg, service=self._service)
+                return None
         return bytes(body)
 
     def _check_open(self) -> None:
@@ -246,7 +257,7 @@ class Transport:
             return ProtocolError(msg, service=self._service, code="private-address")
         reason = _reason(error, self._timeout)
         msg = f"no answer from {host} ({operation}): {reason}"
-        connected = not isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
+        connected = not isinstance(error, _NO_CONNECTION)
         return UnavailableError(
             msg,
             service=self._service,
@@ -255,7 +266,26 @@ class Transport:
         )
 
 
+def _connect_within(timeout: float) -> float:
+    """Return the seconds for a connection in a request of some seconds.
+
+    They end a little before the others: so a connection that is never made, when nothing was sent, can be
+    told from an answer that never comes. aiohttp rounds what is longer than 5 s up to a whole second.
+    """
+    return max(timeout - 1, min(5.0, 0.999 * timeout))
+
+
+_NO_CONNECTION = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    # A proxy did not connect us.
+    aiohttp.ClientHttpProxyError,
+)
+
+
 def _reason(error: BaseException, timeout: float) -> str:
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answered {error.status}"
     if isinstance(error, asyncio.TimeoutError):
         return f"time-out after {timeout:g} s"
     if isinstance(error, aiohttp.ClientConnectorDNSError):

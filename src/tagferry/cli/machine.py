@@ -1,0 +1,50 @@
+"""Looks at this machine: the disk, the open-file limit, the versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import resource
+import shutil
+
+from tagferry.cli.diagnosis import Finding, judge_disk, judge_files
+
+__all__ = ["examine_machine"]
+
+
+def examine_machine() -> list[Finding]:
+    """Look at the current directory, the limits of this process, and what is installed."""
+    return [
+        _examine_disk(),
+        judge_files(_file_limit()),
+        Finding(check="Python", verdict="ok", text=f"{platform.python_version()} on {platform.platform()}"),
+        *(
+            Finding(check=name, verdict="ok", text=importlib.metadata.version(name))
+            for name in ("tagferry", "aiohttp")
+        ),
+        _examine_uvloop(),
+    ]
+
+
+def _examine_disk() -> Finding:
+    try:
+        free = shutil.disk_usage(os.curdir).free
+    except OSError as error:
+        text = f"the current directory cannot be read: {error.strerror}"
+        return Finding(check="disk", verdict="fail", text=text, hint="change to one that is there", code=9)
+    return judge_disk(free, writable=os.access(os.curdir, os.W_OK | os.X_OK))
+
+
+def _file_limit() -> int | None:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def _examine_uvloop() -> Finding:
+    try:
+        version = importlib.metadata.version("uvloop")
+    except importlib.metadata.PackageNotFoundError:
+        text = "not installed; large transfers are faster with it"
+        return Finding(check="uvloop", verdict="skip", text=text, hint="run pip install 'tagferry[speed]'")
+    return Finding(check="uvloop", verdict="ok", text=version)
