@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import stat
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Self, TypeVar
 import msgspec
 
 from tagferry.errors import DiskError
-from tagferry.exports.disk import disk_errors
+from tagferry.exports.disk import disk_errors, look
 
 __all__ = ["Ledger"]
 
@@ -21,7 +23,16 @@ T = TypeVar("T")
 
 _APPLICATION = 0x74616766
 _VERSION = 1
-_SCHEMA = "CREATE TABLE documents (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID"
+_FORM = (
+    "CREATE TABLE documents (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID",
+    f"PRAGMA application_id = {_APPLICATION}",
+    f"PRAGMA user_version = {_VERSION}",
+)
+_BUSY = "EBUSY"
+_TRIES = 6
+_WAIT = 0.05
+"""Seconds before another try, at most. Two runs that begin in the same moment refuse each other, one time in
+four when it was measured; after waits of chance one of them comes first."""
 
 
 class Ledger:
@@ -32,10 +43,12 @@ class Ledger:
     Args:
         path: The file.
         database: The open connection to it.
+        is_new: Whether there was none before.
     """
 
-    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, database: sqlite3.Connection, *, is_new: bool) -> None:
         self.path = path
+        self.is_new = is_new
         self._database = database
 
     @classmethod
@@ -43,26 +56,18 @@ class Ledger:
         """Open and lock a ledger, making it if need be; only its owner can read it.
 
         Raises:
-            DiskError: Another process holds it, or the file is something else.
+            DiskError: Another run holds it, or the file is something else.
         """
-        with disk_errors(path, "open the ledger"):
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-            handle = os.open(path, flags, 0o600)
+        tries = 1
+        while True:
             try:
-                status = os.fstat(handle)
-            finally:
-                os.close(handle)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-            msg = f"{path} is no plain file of its own"
-            raise DiskError(msg, code="EEXIST", hint="remove it or choose another output")
-        with _sqlite_errors(path):
-            database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-            try:
-                _prepare(path, database)
-            except BaseException:
-                database.close()
-                raise
-        return cls(path, database)
+                database, is_new = _connect(path)
+                return cls(path, database, is_new=is_new)
+            except DiskError as error:
+                if not _is_busy(error) or tries == _TRIES:
+                    raise
+            tries += 1
+            time.sleep(random.uniform(0, _WAIT))  # noqa: S311 - nothing depends on its secrecy
 
     def get(self, key: str, type_: type[T]) -> T | None:
         """Return a document, or None if there is none.
@@ -87,12 +92,6 @@ class Ledger:
                 "INSERT OR REPLACE INTO documents VALUES (?, ?)", (key, msgspec.json.encode(document))
             )
 
-    def keys(self) -> list[str]:
-        """Return the keys of all documents, sorted."""
-        with _sqlite_errors(self.path):
-            rows = self._database.execute("SELECT key FROM documents ORDER BY key").fetchall()
-        return [key for (key,) in rows]
-
     def delete(self, key: str) -> None:
         """Forget a document, if there is one."""
         with _sqlite_errors(self.path):
@@ -101,10 +100,11 @@ class Ledger:
     def remove(self) -> None:
         """Close the ledger and remove it from disk."""
         with _sqlite_errors(self.path):
-            # Without a log at its side it is one file, unlinked while the lock still keeps others out.
-            self._database.execute("PRAGMA journal_mode = DELETE")
+            # With no log beside it, it is one file, unlinked while the lock still keeps others out. A log in
+            # a file would be removed after it, by its name, which may be that of the next run's log by then.
+            self._database.execute("PRAGMA journal_mode = MEMORY")
         with disk_errors(self.path, "remove the ledger"):
-            self.path.unlink()
+            self.path.unlink(missing_ok=True)
         self.close()
 
     def close(self) -> None:
@@ -112,27 +112,81 @@ class Ledger:
         self._database.close()
 
 
-_OTHER_VERSION = "use the version of tagferry that wrote it, or give --no-resume (resume=False) to start over"
+_OTHER_VERSION = "use the version of tagferry that wrote it, or remove it to start over"
 
 
-def _prepare(path: Path, database: sqlite3.Connection) -> None:
-    # The lock is held until the end, so that two processes never write one output.
-    database.execute("PRAGMA locking_mode = EXCLUSIVE")
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = FULL")
-    database.execute("BEGIN IMMEDIATE")
+def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
+    """Open and lock a ledger; tell whether there was none before."""
+    before, made = _make(path)
+    # An existing file is never opened but by SQLite: closing it, here or elsewhere in this process, would let
+    # go of a lock that another run in this process has on it (POSIX). Nor does SQLite make it, with a mode of
+    # its own.
+    address = f"{path.absolute().as_uri()}?mode=rw"
+    with _sqlite_errors(path):
+        database = sqlite3.connect(
+            address, uri=True, timeout=0, isolation_level=None, check_same_thread=False
+        )
+        try:
+            # The lock is held until the end, so that two runs never write one output.
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute("BEGIN EXCLUSIVE")
+            _check_place(path, before)
+            is_new = _is_empty(path, database)
+            if is_new:
+                for statement in _FORM:
+                    database.execute(statement)
+            database.execute("COMMIT")
+            # Not before: a file of someone else is left as it is.
+            database.execute("PRAGMA journal_mode = WAL")
+        except BaseException as error:
+            if made and not _is_busy(error):
+                path.unlink(missing_ok=True)
+            database.close()
+            raise
+    return database, is_new
+
+
+def _make(path: Path) -> tuple[tuple[int, int], bool]:
+    """Make an empty file if there is none; return the identity of what is there, and whether it was made."""
+    made = True
+    with disk_errors(path, "open the ledger"):
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            made = False
+            status = look(path, follow=False)
+            if status and (not stat.S_ISREG(status.st_mode) or status.st_nlink != 1):
+                msg = f"{path} is no plain file of its own"
+                raise DiskError(msg, code="EEXIST", hint="remove it or choose another output") from None
+    if (identity := _identity(path)) is None:
+        raise _busy(path)
+    return identity, made
+
+
+def _check_place(path: Path, before: tuple[int, int]) -> None:
+    """Make sure that the run that held a ledger did not remove it while it was being locked."""
+    if _identity(path) != before:
+        raise _busy(path)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    status = look(path, follow=False)
+    return (status.st_dev, status.st_ino) if status else None
+
+
+def _is_empty(path: Path, database: sqlite3.Connection) -> bool:
+    """Tell whether there is nothing in a file yet; if there is, make sure that it is a ledger."""
     ours = database.execute("PRAGMA application_id").fetchone()[0]
     version = database.execute("PRAGMA user_version").fetchone()[0]
     if (ours, version) == (0, 0) and not database.execute("SELECT * FROM sqlite_schema").fetchall():
-        database.execute(_SCHEMA)
-        database.execute(f"PRAGMA application_id = {_APPLICATION}")
-        database.execute(f"PRAGMA user_version = {_VERSION}")
-    elif ours != _APPLICATION:
+        return True
+    if ours != _APPLICATION:
         raise DiskError(f"{path} is no ledger of tagferry", code="EEXIST", hint="choose another output")
-    elif version != _VERSION:
+    if version != _VERSION:
         msg = f"{path} is a ledger of another version ({version})"
         raise DiskError(msg, code="EEXIST", hint=_OTHER_VERSION)
-    database.execute("COMMIT")
+    return False
 
 
 @contextmanager
@@ -148,13 +202,22 @@ def _sqlite_errors(path: Path) -> Generator[None]:
 
 def _translate(path: Path, error: sqlite3.Error) -> DiskError:
     name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        msg = f"another process is writing this output ({path})"
-        return DiskError(msg, code="EBUSY", hint="wait for it, or choose another output")
+    if _is_busy(error):
+        return _busy(path)
     if name.startswith("SQLITE_FULL"):
         hint = "free some space and run the same again: it goes on where it stopped"
         return DiskError(f"cannot write {path}: no space is left", code="ENOSPC", hint=hint)
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        hint = "choose another output, or give --no-resume (resume=False) to start over"
+        hint = "choose another output, or remove it to start over"
         return DiskError(f"{path} is damaged or no ledger", code=name, hint=hint)
     return DiskError(f"cannot use {path}: {error}", code=name, hint="check the disk and its permissions")
+
+
+def _is_busy(error: BaseException) -> bool:
+    name = getattr(error, "sqlite_errorname", "")
+    return name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or getattr(error, "code", None) == _BUSY
+
+
+def _busy(path: Path) -> DiskError:
+    msg = f"another run is writing this output ({path})"
+    return DiskError(msg, code=_BUSY, hint="wait for it, or choose another output")

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,8 +13,10 @@ import pytest
 from tagferry.__main__ import main
 from tagferry.cli.stop import run_async
 from tagferry.clients.growingio import GrowingIO
-from tagferry.emulator import Emulator
+from tagferry.clients.tencent_im import TencentIM
+from tagferry.emulator import DEMO_IDENTIFIER, DEMO_SDKAPPID, Emulator, serve_in_thread
 from tagferry.exports.schedule import PollSchedule
+from tests.lookups import world
 
 PROJECT = "nxog09md"
 CANARY = "canary-7f3a-token"
@@ -79,6 +82,42 @@ def service(workdir, monkeypatch, tagferry_emulator) -> Emulator:
 
 
 @pytest.fixture
+def tencent(workdir, monkeypatch):
+    """An emulator with a secret of its own that the settings lead to, asked again without long waits."""
+    with serve_in_thread(world.settings(quota_per_second=1000)) as emulator:
+        for name, text in {
+            "SDKAPPID": str(DEMO_SDKAPPID),
+            "IDENTIFIER": DEMO_IDENTIFIER,
+            "SECRET_KEY": world.SECRET_KEY,
+            "BASE_URL": emulator.base_url,
+        }.items():
+            monkeypatch.setenv(f"TAGFERRY_TENCENT_{name}", text)
+        world.forget_quotas(emulator.base_url)
+        monkeypatch.setattr("tagferry.cli.tencent.TencentIM", lambda **how: world.hasten(TencentIM(**how)))
+        yield emulator
+
+
+@pytest.fixture
+def when():
+    """Calls a function as soon as a condition holds, on a thread."""
+    threads: list[threading.Thread] = []
+
+    def work(condition: Callable[[], object], function: Callable[[], object]) -> None:
+        end = time.monotonic() + 20
+        while not condition() and time.monotonic() < end:
+            time.sleep(0.01)
+        function()
+
+    def call(condition: Callable[[], object], function: Callable[[], object]) -> None:
+        threads.append(threading.Thread(target=work, args=(condition, function)))
+        threads[-1].start()
+
+    yield call
+    for thread in threads:
+        thread.join()
+
+
+@pytest.fixture
 def later():
     """Calls a function after a while, on a thread."""
     timers: list[threading.Timer] = []
@@ -93,9 +132,16 @@ def later():
         timer.join()
 
 
-class Terminal(io.StringIO):
+class Terminal(io.TextIOWrapper):
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8", newline="", write_through=True)
+
     def isatty(self) -> bool:
         return True
+
+    def getvalue(self) -> str:
+        assert isinstance(self.buffer, io.BytesIO)
+        return self.buffer.getvalue().decode()
 
 
 @pytest.fixture

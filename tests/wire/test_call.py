@@ -5,7 +5,17 @@ import random
 import msgspec
 import pytest
 
-from tagferry.errors import AuthError, RefusedError, TagferryError, ThrottledError, UnavailableError
+from tagferry.errors import (
+    AuthError,
+    ConfigError,
+    DiskError,
+    ProtocolError,
+    RefusedError,
+    SubmitUnknownError,
+    TagferryError,
+    ThrottledError,
+    UnavailableError,
+)
 from tagferry.events import Retrying, Throttled
 from tagferry.wire.backoff import Backoff
 from tagferry.wire.call import Caller
@@ -15,6 +25,7 @@ from tagferry.wire.message import Head, Reply, Request
 from tagferry.wire.quota import SECOND, Quota, Rate
 from tagferry.wire.retry import RetryBudget, RetryPolicy
 from tagferry.wire.status import refusal
+from tagferry.wire.transport import NOT_SENT
 from tests.standing import assert_no_secret
 from tests.virtual import UNIX_START, VirtualClock, run_virtual
 
@@ -479,3 +490,155 @@ def test_a_retry_goes_only_when_the_budget_has_a_place_at_the_moment_it_is_sent(
     retries = sent[40:]
     for end in retries:
         assert sum(end - 60 * SECOND < moment <= end for moment in retries) <= 10
+
+
+# A request that must not arrive twice -----------------------------------------------------------------
+
+
+class Intent:
+    """Notes when it was declared and withdrawn, and how much was sent by then."""
+
+    def __init__(self, bench, fails=None):
+        self.bench = bench
+        self.fails = fails
+        self.notes = []
+        self.moments = []
+
+    async def declare(self):
+        await self._note("declared")
+        if self.fails:
+            raise self.fails
+
+    async def withdraw(self):
+        await self._note("withdrawn")
+
+    async def _note(self, word):
+        await asyncio.sleep(0.01)
+        self.notes.append((word, len(self.bench.transport.sent)))
+        self.moments.append(VirtualClock().now())
+
+
+def lost(failure):
+    return SubmitUnknownError(f"nobody knows: {failure.message}")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        UnavailableError("reset by the peer"),
+        UnavailableError("time-out"),
+        UnavailableError("gateway", code=502),
+        ProtocolError("8 MB and more"),
+    ],
+)
+def test_a_request_that_may_have_arrived_is_not_sent_again(failure):
+    bench = Bench(failure, 200)
+    intent = Intent(bench)
+    with pytest.raises(SubmitUnknownError, match=f"nobody knows: {failure.message}") as caught:
+        run(bench, lambda: bench.call(lost=lost, intent=intent))
+    assert len(bench.transport.sent) == 1
+    assert bench.events == []
+    assert caught.value.__context__ is None
+    assert intent.notes == [("declared", 0)]
+
+
+@pytest.mark.parametrize("code", sorted(NOT_SENT))
+def test_a_request_of_which_no_byte_left_is_sent_again_when_that_may_help(code):
+    bench = Bench(UnavailableError("refused", code=code), 200)
+    assert run(bench, lambda: bench.call(lost=lost)) == b"body"
+    assert len(bench.transport.sent) == 2
+    untrusted = Bench(RefusedError("no trusted connection", code=code), 200)
+    with pytest.raises(RefusedError):
+        run(untrusted, lambda: untrusted.call(lost=lost))
+    assert len(untrusted.transport.sent) == 1
+
+
+def test_a_client_that_is_closed_meanwhile_has_sent_nothing():
+    bench = Bench(ConfigError("the client is not open"))
+    intent = Intent(bench)
+    with pytest.raises(ConfigError, match="not open"):
+        run(bench, lambda: bench.call(lost=lost, intent=intent))
+    assert [word for word, _ in intent.notes] == ["declared", "withdrawn"]
+
+
+def test_an_answer_that_tells_nothing_is_neither_asked_for_again_nor_struck_out():
+    bench = Bench(200)
+    intent = Intent(bench)
+
+    def read(_):
+        raise SubmitUnknownError("no id in it")
+
+    with pytest.raises(SubmitUnknownError):
+        run(bench, lambda: bench.caller.call(REQUEST, read, lost=lost, intent=intent))
+    assert len(bench.transport.sent) == 1
+    assert intent.notes == [("declared", 0)]
+
+
+def test_an_intent_is_declared_before_each_try_and_struck_out_before_each_wait():
+    """Whoever is killed while a retry waits, or for the turn of the first try, has nothing in the air."""
+    provider = Provider()
+    answers = [UnavailableError("refused", code="connect"), (429, {"retry-after": "20"}), 401, 200]
+    bench = Bench(*answers, token=provider, chance=lambda: 1.0)
+    intent = Intent(bench)
+    assert run(bench, lambda: bench.call(lost=lost, intent=intent)) == b"body"
+    declared, withdrawn = "declared", "withdrawn"
+    assert intent.notes == [
+        (declared, 0),
+        (withdrawn, 1),
+        (declared, 1),
+        (withdrawn, 2),
+        (declared, 2),
+        (withdrawn, 3),
+        (declared, 3),
+    ]
+    sent = [moment for moment, _ in bench.transport.sent]
+    for number, moment in enumerate(sent):
+        # Right before it; and the answer, after 50 ms, is the end of it.
+        assert moment == intent.moments[2 * number]
+    for number in range(3):
+        assert intent.moments[2 * number + 1] - sent[number] == pytest.approx(0.06 * SECOND)
+    assert sent[2] - sent[1] > 20 * SECOND
+    # The new token was provided, in 100 ms, after the refusal and with nothing in the air.
+    assert sent[3] - intent.moments[5] > 0.1 * SECOND
+
+
+def test_an_intent_is_not_declared_before_the_request_has_its_turn():
+    bench = Bench(200, rate="1/5s", rtt=0.01)
+    first, second = Intent(bench), Intent(bench)
+
+    async def main():
+        await asyncio.gather(bench.call(intent=first), bench.call(intent=second))
+
+    run(bench, main)
+    assert second.moments[0] - first.moments[0] > 5 * SECOND
+    assert second.moments[0] == bench.transport.sent[1][0]
+
+
+def test_an_intent_that_cannot_be_written_down_costs_nothing():
+    bench = Bench(200, rate="1/60s")
+
+    async def main():
+        with pytest.raises(DiskError):
+            await bench.call(intent=Intent(bench, fails=DiskError("disk full")))
+        assert bench.transport.sent == []
+        start = VirtualClock().now()
+        await bench.call()
+        assert VirtualClock().now() - start < SECOND
+
+    run(bench, main)
+    assert bench.quota.out == 0
+
+
+def test_a_call_that_is_stopped_in_the_air_is_not_struck_out():
+    bench = Bench(200, rtt=10)
+    intent = Intent(bench)
+
+    async def main():
+        task = asyncio.create_task(bench.call(lost=lost, intent=intent))
+        await asyncio.sleep(1)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    run(bench, main)
+    assert intent.notes == [("declared", 0)]

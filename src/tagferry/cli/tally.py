@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 
-from tagferry.cli.text import plain, show_seconds
+from tagferry.cli.text import plain, show_count, show_seconds
+from tagferry.errors import ThrottledError
 from tagferry.events import (
     BatchesHalved,
+    Checkpointed,
     Event,
     Fetching,
     FetchPlanned,
@@ -19,46 +21,71 @@ __all__ = ["FetchTally"]
 
 _WINDOW = 10.0
 """Seconds over which the rate is taken."""
+_COUNTS = ("tagged", "missing", "failed", "requests", "throttled")
+_WATCHED = ("missing", "failed", "throttled", "retried")
 
 
 class FetchTally:
-    """The state of one fetch."""
+    """The state of one fetch. All times are seconds on one clock."""
 
     def __init__(self) -> None:
         self.plan: FetchPlanned | None = None
-        self.latest: Fetching | None = None
+        """What is to be done, as soon as the input is read."""
         self.retried = 0
+        self.throttled = 0
+        self._latest: Fetching | None = None
+        self._saved = 0
         self._points: deque[tuple[float, int]] = deque()
 
     @property
     def done(self) -> int:
         """Accounts that are answered, or failed for good."""
-        if (latest := self.latest) is not None:
-            return latest.tagged + latest.missing + latest.failed
-        return self.plan.distinct - self.plan.left if self.plan else 0
+        if (latest := self._latest) is not None:
+            return max(latest.tagged + latest.missing + latest.failed, self._saved)
+        return max(self.plan.distinct - self.plan.left if self.plan else 0, self._saved)
+
+    @property
+    def total(self) -> int:
+        """Distinct accounts of the input; 0 while it is read."""
+        return self.plan.distinct if self.plan else 0
+
+    def counts(self, seconds: float) -> dict[str, int | float]:
+        """Return what was counted, by the names of the JSON document."""
+        counts: dict[str, int | float] = {"seconds": seconds}
+        if self.plan is not None:
+            counts |= {"accounts": self.plan.accounts, "distinct": self.plan.distinct}
+        if self._latest is not None:
+            counts |= {name: getattr(self._latest, name) for name in _COUNTS}
+        return counts
 
     def take(self, event: Event, now: float) -> str | None:
-        """Note an event at a time in seconds; return it in words when it is news."""
+        """Note an event; return it in words when it is news."""
         match event:
             case FetchPlanned():
                 self.plan = event
                 self._points.append((now, self.done))
                 return _announce(event)
             case Fetching():
-                self.latest = event
+                self._latest = event
                 self._points.append((now, self.done))
                 while len(self._points) > 2 and self._points[1][0] < now - _WINDOW:
                     self._points.popleft()
+            case Checkpointed(accounts=accounts):
+                self._saved = accounts
+            case Retrying(error=ThrottledError()):
+                pass  # told by the event that says so
             case Retrying():
                 self.retried += 1
-                return f"trying again in {show_seconds(event.delay)}: {plain(event.error.message)}"
+                when = "at once" if event.delay < 0.1 else f"in {_show_wait(event.delay)}"
+                return f"trying again {when}: {plain(event.error.message)}"
             case Throttled():
-                wait = f"; silent for {show_seconds(event.wait)}" if event.wait else ""
-                return f"the service says it is asked too often: slowing down{wait}"
+                self.throttled += 1
+                wait = f", and silent for {show_seconds(event.wait)}" if event.wait else ""
+                return f"the service says that it is asked too often: slower for a while{wait}"
             case OddAnswer():
                 return f"an answer was not as documented: {plain(event.what)}"
             case BatchesHalved():
-                return f"calls have at most {event.size} accounts from now on"
+                return f"calls have at most {show_count(event.size, 'account')} from now on"
             case _:
                 pass
         return None
@@ -70,32 +97,42 @@ class FetchTally:
         return (self.done - self._points[0][1]) / (now - self._points[0][0])
 
     def eta(self, now: float) -> float | None:
-        """Return the seconds that are left at this rate."""
+        """Return the seconds that are left at this rate; None when nothing tells, or nothing is left."""
         rate = self.rate(now)
-        if not rate or self.plan is None:
-            return None
-        return (self.plan.distinct - self.done) / rate
+        return (self.total - self.done) / rate if rate and self.done < self.total else None
+
+    def progress(self, now: float) -> str:
+        """Return how far it is, in a few words."""
+        if self.plan is None:
+            return "reading the accounts"
+        if not self.total:
+            return "no accounts to ask for"
+        text = f"{self.done:,} of {show_count(self.total, 'account')}"
+        return f"{text} · {rate:,.0f}/s" if (rate := self.rate(now)) else text
+
+    def troubles(self, *, zeros: bool = False) -> str:
+        """Return the counts that a user keeps an eye on; those that are 0 on request."""
+        counts = dict.fromkeys(_WATCHED, 0) | self.counts(0) | {"retried": self.retried}
+        # What the service says is known before the next report of the counts.
+        counts["throttled"] = max(self.throttled, counts["throttled"])
+        shown = [name for name in _WATCHED if counts[name] or (zeros and name != "retried")]
+        return " · ".join(f"{counts[name]:,} {name}" for name in shown)
 
     def sum_up(self, now: float) -> str:
         """Return the state in one line."""
-        if self.plan is None:
-            return "reading the accounts"
-        total = self.plan.distinct
-        percent = f" ({100 * self.done // total}%)" if total else ""
-        facts = [f"{self.done:,} of {total:,} accounts{percent}"]
-        if rate := self.rate(now):
-            facts.append(f"{rate:,.0f}/s")
-        if (latest := self.latest) is not None:
-            counts = {"missing": latest.missing, "failed": latest.failed, "throttled": latest.throttled}
-            facts += [f"{count:,} {name}" for name, count in counts.items() if count]
-        if self.done < total and (eta := self.eta(now)) is not None:
-            facts.append(f"about {show_seconds(eta)} left")
-        return " · ".join(facts)
+        percent = f"{100 * self.done // self.total}%" if self.total else ""
+        left = "" if (eta := self.eta(now)) is None else f"about {show_seconds(eta)} left"
+        return " · ".join(filter(None, [self.progress(now), percent, self.troubles(), left]))
 
 
 def _announce(plan: FetchPlanned) -> str:
-    repeats = f" ({plan.accounts - plan.distinct:,} repeats dropped)" if plan.accounts > plan.distinct else ""
-    text = f"{plan.distinct:,} accounts{repeats}"
+    text = show_count(plan.distinct, "account")
+    if plan.accounts > plan.distinct:
+        text += f" ({show_count(plan.accounts - plan.distinct, 'repeat')} dropped)"
     if plan.left < plan.distinct:
         text += f", {plan.left:,} of them left"
-    return f"{text}: {plan.calls:,} calls, at least {show_seconds(max(plan.seconds, 1))}"
+    return f"{text}: {show_count(plan.calls, 'call')}, at least {show_seconds(max(plan.seconds, 1))}"
+
+
+def _show_wait(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 1 else show_seconds(seconds)

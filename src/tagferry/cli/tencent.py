@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from tagferry.cli.fetch import Work, run_fetch
+from tagferry.cli.fetch import Streams, Work, run_fetch
 from tagferry.cli.options import TRANSFER, FetchOptions, Invocation, read_input, read_path
 from tagferry.clients.tencent_im import TencentIM
 from tagferry.errors import ConfigError
 from tagferry.events import Emit
-from tagferry.lookups.fetch import Accounts
-from tagferry.lookups.outcome import FetchReport
 from tagferry.lookups.sources import open_source
 from tagferry.lookups.target import Target
 from tagferry.services.tencent_im import KIND, check_sdkappid
@@ -50,6 +47,10 @@ def open_client(
         ConfigError: A setting is missing or cannot work.
     """
     user_sig = settings.get("tencent.user_sig")
+    places = [settings.values[name] for name in ("tencent.region", "tencent.base_url")]
+    if all(one.text for one in places):
+        hint = f"leave one of them out: {' or '.join(one.origin for one in places)}"
+        raise ConfigError("the region and the address of the Tencent IM API exclude each other", hint=hint)
     return TencentIM(
         sdkappid=check_sdkappid(settings.need("tencent.sdkappid")),
         identifier=settings.need("tencent.identifier"),
@@ -87,39 +88,31 @@ def fetch_tags(
 ) -> int:
     """Look up the tags of accounts."""
 
-    def plan(settings: Settings, on_event: Emit) -> Work:
+    def plan(settings: Settings, on_event: Emit, streams: Streams | None) -> Work:
         client = open_client(settings, options, on_event, service=service, rate=rate)
+        if streams is not None:
+            lines = open_source(accounts)
+            return Work(
+                client,
+                lambda: client.pipe_tags(lines, *streams, ordered=ordered, deadline=options.deadline),
+            )
         output = options.output or Path(f"{KIND}.jsonl")
-        if str(output) == "-":
-            source = open_source(accounts)
-            return client, lambda: client.pipe_tags(
+        resume = not options.no_resume
+        # An unfinished fetch has its input on disk.
+        source = open_source(accounts, may_be_gone=resume and Target.of(output).ledger.exists())
+        return Work(
+            client,
+            lambda: client.fetch_tags(
                 source,
-                sys.stdout.buffer,
-                sys.stderr.buffer,
+                output,
                 ordered=ordered,
                 deadline=options.deadline,
-            )
-        chosen = _find(accounts, output, resume=not options.no_resume)
-        return client, lambda: client.fetch_tags(
-            chosen,
-            output,
-            ordered=ordered,
-            deadline=options.deadline,
-            if_exists=options.if_exists,
-            resume=not options.no_resume,
+                if_exists=options.if_exists,
+                resume=resume,
+            ),
         )
 
-    return run_fetch(plan, options, invocation)
-
-
-def _find(accounts: str, output: Path, *, resume: bool) -> Accounts:
-    """Return the source of the accounts; none when it is gone and an unfinished fetch has read it."""
-    try:
-        return open_source(accounts)
-    except ConfigError:
-        if resume and accounts != "-" and not Path(accounts).exists() and Target.of(output).ledger.exists():
-            return ()
-        raise
+    return run_fetch(plan, options, invocation, source=accounts)
 
 
 def retry_tags(
@@ -135,19 +128,21 @@ def retry_tags(
     invocation: Call,
 ) -> int:
     """Ask again for dead letters."""
+    if str(options.output) == "-":
+        msg = "answers of a retry are merged into a file, not written to standard output"
+        raise ConfigError(msg, hint="leave --output out, or name the output that the dead letters came from")
 
-    def plan(settings: Settings, on_event: Emit) -> Work:
+    def plan(settings: Settings, on_event: Emit, _: Streams | None) -> Work:
         client = open_client(settings, options, on_event, service=service, rate=rate)
-
-        async def work() -> FetchReport:
-            return await client.retry_tags(
+        return Work(
+            client,
+            lambda: client.retry_tags(
                 dead_letters,
                 output=options.output,
                 ordered=ordered,
                 deadline=options.deadline,
                 resume=not options.no_resume,
-            )
-
-        return client, work
+            ),
+        )
 
     return run_fetch(plan, options, invocation)

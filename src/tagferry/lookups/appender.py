@@ -7,9 +7,11 @@ import stat
 from pathlib import Path
 
 from tagferry.errors import DiskError
-from tagferry.exports.disk import disk_errors
+from tagferry.exports.disk import close_file, disk_errors
 
 __all__ = ["Appender"]
+
+_BLOCK = 1024 * 1024
 
 
 class Appender:
@@ -40,25 +42,46 @@ class Appender:
             raise
 
     def append(self, text: bytes) -> None:
-        """Write bytes at the end, and make them survive a power cut."""
-        if not text:
-            return
-        rest = memoryview(text)
-        with disk_errors(self.path, "write"):
-            while rest:
-                rest = rest[os.write(self._handle, rest) :]
-        with disk_errors(self.path, "sync"):
-            os.fdatasync(self._handle) if hasattr(os, "fdatasync") else os.fsync(self._handle)
-        self.size += len(text)
+        """Write bytes at the end, and make them survive a power cut.
+
+        After a failure nobody knows what the file holds: it has to be opened anew, with the size of before.
+        """
+        if text:
+            self._write(text)
+            self._sync()
+
+    def copy(self, source: Path) -> None:
+        """Write the lines of another file at the end, and make them survive a power cut."""
+        last = b"\n"
+        with disk_errors(source, "read"), source.open("rb", buffering=0) as file:
+            while block := file.read(_BLOCK):
+                self._write(block)
+                last = block
+        if not last.endswith(b"\n"):
+            # An editor may have taken it away, and the next line would go on with the last one.
+            self._write(b"\n")
+        self._sync()
 
     def close(self) -> None:
         """Let go of the file; it stays on disk."""
         if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
+            handle, self._handle = self._handle, -1
+            close_file(self.path, handle)
+
+    def _write(self, text: bytes) -> None:
+        rest = memoryview(text)
+        with disk_errors(self.path, "write"):
+            while rest:
+                rest = rest[os.write(self._handle, rest) :]
+        self.size += len(text)
+
+    def _sync(self) -> None:
+        with disk_errors(self.path, "sync"):
+            os.fdatasync(self._handle) if hasattr(os, "fdatasync") else os.fsync(self._handle)
 
     def _check(self) -> None:
-        status = os.fstat(self._handle)
+        with disk_errors(self.path, "look at"):
+            status = os.fstat(self._handle)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
             msg = f"{self.path} is no plain file of its own"
             raise DiskError(msg, code="EEXIST", hint="remove it or choose another output")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from tagferry.errors import RefusedError, TagferryError, UnavailableError
+from tagferry.errors import ProtocolError, RefusedError, TagferryError, UnavailableError
 from tagferry.events import BatchesHalved, OddAnswer, Retrying
 from tagferry.lookups.outcome import AccountError, AccountFailed, Answers, Joined, Missing, Verdict, join
 from tagferry.lookups.service import LookupService
@@ -50,7 +50,7 @@ class Asker:
         if len(accounts) <= self._size:
             try:
                 answer = await self._service.ask(accounts, self.tally)
-            except RefusedError as error:
+            except (RefusedError, ProtocolError) as error:
                 failure = error
             else:
                 self._accepted = True
@@ -69,7 +69,7 @@ class Asker:
             _merge(whole, await self._ask(half))
         return whole
 
-    def _judge(self, accounts: Sequence[str], error: RefusedError) -> Joined | None:
+    def _judge(self, accounts: Sequence[str], error: RefusedError | ProtocolError) -> Joined | None:
         """Return what a refusal means to a single account; None when fewer accounts are to be asked for."""
         several = len(accounts) > 1
         if several and self._service.is_too_large(error):
@@ -90,7 +90,8 @@ class Asker:
         return Joined({account: AccountFailed(account, AccountError(error.code, error.message))}, {})
 
     def _halve(self, asked: int) -> None:
-        if (size := max(1, asked // 2)) < self._size:
+        # Rounded up, as the first half is, or that one would be too large again.
+        if (size := (asked + 1) // 2) < self._size:
             self._size = size
             self._service.emit(BatchesHalved(kind=self._service.kind, size=size))
 

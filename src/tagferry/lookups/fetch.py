@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
+import os
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,18 +12,19 @@ import anyio
 import msgspec
 
 from tagferry.deadline import within
+from tagferry.errors import ConfigError, IntegrityError
 from tagferry.events import FetchPlanned
+from tagferry.exports.disk import disk_errors, is_plain, look
 from tagferry.exports.thread import in_thread
-from tagferry.lookups.accounts import check_accounts, check_accounts_argument
 from tagferry.lookups.batch import Asker
 from tagferry.lookups.feed import Batch, SpoolFeed
+from tagferry.lookups.intake import Accounts, DeadLetters, blocks_of, is_gone, name_of, stamp_of
 from tagferry.lookups.lines import render
 from tagferry.lookups.outcome import FetchReport
 from tagferry.lookups.pipe import PipePlace
 from tagferry.lookups.plan import Plan
 from tagferry.lookups.saver import Saver
 from tagferry.lookups.service import LookupService
-from tagferry.lookups.sources import IterableSource, Source, open_source
 from tagferry.lookups.spool import Digest, Spool, SpoolReader
 from tagferry.lookups.target import IfExists, Target, output_of
 from tagferry.lookups.watermark import Watermark
@@ -32,9 +34,6 @@ from tagferry.lookups.workplace import Workplace
 
 __all__ = ["DEADLINE", "Accounts", "Job", "fetch", "pipe", "retry"]
 
-Accounts = Iterable[str] | AsyncIterable[str] | Source
-"""Where accounts come from; a `Source` is a file, or what the command line names."""
-
 DEADLINE = 24 * 3600.0
 """Seconds that a fetch may take in one run, unless the caller says otherwise."""
 
@@ -42,7 +41,6 @@ _WINDOW = 5000
 _ORDERED_WINDOW = 500
 """Batches that may be ahead of the slowest one: their numbers are in every checkpoint, and with an order to
 keep, their answers are in memory."""
-_ITEMS = 10_000
 _COOL = 1.1
 """Seconds before a resumed run sends: what a killed one had in flight may still count."""
 
@@ -56,15 +54,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     ordered: bool
     if_exists: IfExists
     resume: bool
-    base: Path | None = None
-    """A file whose lines the output begins with."""
+    retried: Path | None = None
+    """Dead letters that are asked for again; the output then begins with the lines that it has."""
 
     @property
     def settings(self) -> dict[str, str]:
         """What an unfinished fetch must have been begun with."""
-        order = "of the input" if self.ordered else "as answered"
-        again = {"lines before": str(self.base)} if self.base else {}
-        return {**self.service.settings, "order": order, **again}
+        return {
+            **self.service.settings,
+            "accounts in a call": str(self.service.batch),
+            "order": "of the input" if self.ordered else "as answered",
+            "purpose": "retry" if self.retried else "fetch",
+        }
 
 
 async def fetch(job: Job, deadline: float | None) -> FetchReport:
@@ -77,7 +78,15 @@ async def fetch(job: Job, deadline: float | None) -> FetchReport:
         TagferryError: A failure that stops the whole fetch; the next run goes on.
     """
     name, service = str(job.target.output), job.service.name
-    return await within(deadline, lambda: _fetch(job), name=name, service=service)
+    async with AsyncExitStack() as stack:
+        place = await within(deadline, lambda: _fetch(job, stack), name=name, service=service)
+        if place is None:
+            return FetchReport(state="skipped", output=job.target.output)
+        # Read before they are gone with the ledger.
+        report = _report(place)
+        # Not within the deadline: all is answered, and the rest takes no time.
+        await in_thread(functools.partial(place.finish, replace=job.if_exists == "replace"))
+        return report
 
 
 async def pipe(
@@ -111,21 +120,27 @@ async def pipe(
     return await within(deadline, work, name="the output", service=service.name)
 
 
-async def _fetch(job: Job) -> FetchReport:
-    if await in_thread(job.target.check, job.if_exists):
-        return FetchReport(state="skipped", output=job.target.output)
-    opening = functools.partial(Workplace.open, job.target, resume=job.resume)
+async def _fetch(job: Job, stack: AsyncExitStack) -> Workplace | None:
+    """Bring a fetch to where only names are left to give; None when the output is to be kept."""
+    target = job.target
+    if await in_thread(target.check, job.if_exists):
+        return None
+    replace = job.if_exists == "replace"
+    opening = functools.partial(Workplace.open, target, resume=job.resume, replace=replace)
     place = await in_thread(opening, undo=Workplace.close)
-    try:
-        if place.ending is None:
-            await _prepare(job, place)
-            await _run(job, place)
-        # Read before they are gone with the ledger.
-        report = _report(place)
-        await in_thread(functools.partial(place.finish, replace=job.if_exists == "replace"))
-        return report
-    finally:
-        await in_thread(place.close)
+    stack.push_async_callback(in_thread, place.close)
+    # Again, now that no other run can give the names any more.
+    if place.ending is None and await in_thread(target.is_kept, job.if_exists):
+        return None
+    if place.plan is None:
+        await _spool(job, place)
+    else:
+        await _check(job, place.plan, is_ending=place.ending is not None)
+    if place.ending is None:
+        if place.follows:
+            job.service.hold(_COOL)
+        await _run(job, place)
+    return place
 
 
 def _report(place: Workplace | PipePlace) -> FetchReport:
@@ -146,40 +161,67 @@ def _report(place: Workplace | PipePlace) -> FetchReport:
     )
 
 
-async def _prepare(job: Job, place: Workplace) -> None:
-    """Have a complete spool and a plan, or make sure that those of an earlier run are the right ones."""
-    if place.plan is None:
-        await _spool(job, place)
+async def _check(job: Job, plan: Plan, *, is_ending: bool) -> None:
+    """Make sure that an earlier run set out for the same."""
+    plan.check_settings(job.settings)
+    # At its end, a retry puts what failed again in the place of its input.
+    if is_ending and job.retried:
         return
-    place.plan.check_settings(job.settings)
-    name, stamp = _name(job.accounts), await in_thread(_stamp, job.accounts)
-    if stamp is None or stamp != place.plan.stamp:
+    if await in_thread(is_gone, job.accounts):
+        return
+    stamp = await in_thread(stamp_of, job.accounts)
+    if stamp is None or stamp != plan.stamp:
         digest = Digest()
-        async for block in _blocks(job.accounts):
-            await in_thread(digest.add, block)
-        place.plan.check_input(name, digest.accounts, digest.hexdigest)
-    job.service.hold(_COOL)
+        async with aclosing(blocks_of(job.accounts)) as blocks:
+            async for block in blocks:
+                await in_thread(digest.add, block)
+        plan.check_input(name_of(job.accounts), digest.accounts, digest.hexdigest)
 
 
 async def _spool(job: Job, place: Workplace | PipePlace) -> None:
-    stamp = await in_thread(_stamp, job.accounts)
+    """Write the accounts down, each once, and then what is set out for."""
+    # Before they are read: if they are changed meanwhile, the next run reads them again.
+    stamp = await in_thread(stamp_of, job.accounts)
     spool = await in_thread(Spool, job.target.spool, undo=Spool.discard)
     try:
-        async for block in _blocks(job.accounts):
-            await in_thread(spool.add, block)
+        async with aclosing(blocks_of(job.accounts)) as blocks:
+            async for block in blocks:
+                await in_thread(spool.add, block)
         report = await in_thread(spool.finish)
     except BaseException:
         await in_thread(spool.discard)
         raise
+    retried = await in_thread(_find_elsewhere, job)
     plan = Plan(
         settings=job.settings,
-        source=_name(job.accounts),
+        source=name_of(job.accounts),
         stamp=stamp,
         digest=report.digest,
         accounts=report.accounts,
         distinct=report.distinct,
+        size=report.size,
+        retried=retried,
     )
-    await in_thread(place.begin, plan, job.base)
+    await in_thread(place.begin, plan, job.target.output if job.retried else None)
+
+
+def _find_elsewhere(job: Job) -> str | None:
+    """Return where dead letters are if they are not beside their output. Blocks.
+
+    Raises:
+        ConfigError: Others are there.
+    """
+    ours, given = job.target.dead, job.retried
+    if given is None:
+        return None
+    there = look(ours)
+    if there is None:
+        return str(given.absolute())
+    with disk_errors(given, "look at"):
+        if os.path.samestat(there, given.stat()):
+            return None
+    msg = f"{ours} is there, and is not {given}"
+    raise ConfigError(msg, hint="ask for those beside the output first: they are of the same output")
 
 
 async def _run(job: Job, place: Workplace | PipePlace) -> None:
@@ -216,6 +258,21 @@ async def _run(job: Job, place: Workplace | PipePlace) -> None:
                 await saver.save()
     finally:
         await in_thread(reader.close)
+    _check_whole(place)
+
+
+def _check_whole(place: Workplace | PipePlace) -> None:
+    """Make sure that every account was answered, whatever was done to the files meanwhile.
+
+    Raises:
+        IntegrityError: One is missing.
+    """
+    plan, totals = place.plan, place.checkpoint.totals
+    assert plan is not None
+    answered = totals.tagged + totals.missing + totals.failed
+    if answered != plan.distinct:
+        msg = f"{answered} accounts of {plan.distinct} were answered at the end of the fetch"
+        raise IntegrityError(msg, hint="start over with --no-resume (resume=False)")
 
 
 def _announce(job: Job, place: Workplace | PipePlace) -> None:
@@ -236,42 +293,6 @@ def _announce(job: Job, place: Workplace | PipePlace) -> None:
     )
 
 
-def _name(accounts: Accounts) -> str:
-    return accounts.name if isinstance(accounts, Source) else "accounts"
-
-
-def _stamp(accounts: Accounts) -> str | None:
-    return accounts.stamp() if isinstance(accounts, Source) else None
-
-
-async def _blocks(accounts: Accounts) -> AsyncGenerator[list[bytes]]:
-    """Yield the accounts of any input, cleaned and checked, some thousands at a time."""
-    if isinstance(accounts, Source):
-        blocks = await in_thread(accounts.blocks)
-        while (block := await in_thread(_next, blocks)) is not None:
-            yield block
-        return
-    check_accounts_argument(accounts)
-    if isinstance(accounts, AsyncIterable):
-        items: list[str] = []
-        first = 1
-        async for account in accounts:
-            items.append(account)
-            if len(items) == _ITEMS:
-                yield check_accounts(items, first)
-                first += len(items)
-                items = []
-        yield check_accounts(items, first)
-        return
-    # On this thread: what a caller iterates over may belong to it.
-    for block in IterableSource(accounts).blocks():
-        yield block
-
-
-def _next(blocks: Iterator[list[bytes]]) -> list[bytes] | None:
-    return next(blocks, None)
-
-
 async def retry(
     service: LookupService,
     dead_letters: Path,
@@ -287,15 +308,18 @@ async def retry(
         ConfigError: The output is not there, or something else cannot end well; before any request.
         TagferryError: As for `fetch`.
     """
-    base = output or await in_thread(output_of, dead_letters)
-    source = await in_thread(open_source, f"{dead_letters}:account")
+    if output is None:
+        output = await in_thread(output_of, dead_letters)
+    elif not await in_thread(is_plain, output):
+        hint = "name the output that the dead letters came from"
+        raise ConfigError(f"there is no file {output}", hint=hint)
     job = Job(
         service=service,
-        accounts=source,
-        target=Target.of(base),
+        accounts=DeadLetters(dead_letters),
+        target=Target.of(output),
         ordered=ordered,
         if_exists="replace",
         resume=resume,
-        base=base,
+        retried=dead_letters,
     )
     return await fetch(job, deadline)

@@ -23,6 +23,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The digest of the input, repeats included."""
     accounts: int
     distinct: int
+    size: int
+    """Bytes of the spool."""
+    retried: str | None = None
+    """The path of the dead letters that are asked for again, if they are not beside the output."""
 
     def check_settings(self, settings: Mapping[str, str]) -> None:
         """Refuse to go on under other settings.

@@ -72,6 +72,7 @@ class Saver:
         self._full = asyncio.Event()
         self._room = asyncio.Event()
         self._saving = anyio.Lock()
+        self._failure: BaseException | None = None
 
     @property
     def totals(self) -> Totals:
@@ -108,19 +109,32 @@ class Saver:
             await self.save()
 
     async def save(self) -> None:
-        """Make a checkpoint, if anything came since the last one."""
+        """Make a checkpoint, if anything came since the last one.
+
+        Once one failed, there is no other: it would count the lines of the failed one as written.
+        """
         async with self._saving:
             self._full.clear()
+            if self._failure is not None:
+                raise self._failure
             if not self._changed:
                 return
             answers, dead, totals = b"".join(self._answers), b"".join(self._dead), self.totals
             low, above = self._window.marks.low, self._window.marks.above
             self._answers, self._dead, self._waiting, self._changed = [], [], 0, False
-            await in_thread(self._place.save, answers, dead, low, above, totals)
+            await in_thread(self._put_down, answers, dead, low, above, totals)
             self._room.set()
         counts = self._counts
         accounts = counts.tagged + counts.missing + counts.failed
         self._emit(Checkpointed(kind=self._kind, output=str(self._place.target.output), accounts=accounts))
+
+    def _put_down(self, answers: bytes, dead: bytes, low: int, above: list[int], totals: Totals) -> None:
+        try:
+            self._place.save(answers, dead, low, above, totals)
+        except BaseException as error:
+            # Noted here, since whoever waits for this may be cancelled and never hear of it.
+            self._failure = error
+            raise
 
     def _write(self, number: int, chunk: Chunk) -> None:
         self._answers.append(chunk.answers)

@@ -17,6 +17,7 @@ import os
 import re
 import stat
 import sys
+import threading
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ import msgspec
 
 from tagferry.errors import ConfigError, DiskError, RecordError
 from tagferry.lookups.accounts import check_accounts, check_accounts_argument, check_texts, clean_lines
+from tagferry.lookups.attended import attend, open_at_once
 
 __all__ = ["IterableSource", "Source", "open_source"]
 
@@ -74,12 +76,13 @@ class Source(Protocol):
         ...
 
 
-def open_source(text: str, stdin: BinaryIO | None = None) -> Source:
+def open_source(text: str, stdin: BinaryIO | None = None, *, may_be_gone: bool = False) -> Source:
     """Return the source that a text of the command line names; of a file, only the names of columns are read.
 
     Args:
         text: ``-``, ``FILE``, ``FILE.csv:COLUMN``, ``FILE.jsonl:FIELD`` or ``FILE.parquet:COLUMN``.
         stdin: What ``-`` stands for; the standard input of the process by default.
+        may_be_gone: Whether a file that is not there is no error before it is read.
 
     Raises:
         ConfigError: There is no such file or column, or it cannot be read.
@@ -94,6 +97,8 @@ def open_source(text: str, stdin: BinaryIO | None = None) -> Source:
         return _InputSource(file)
     path, column = _split(text)
     kind = _kind(path)
+    if may_be_gone and not os.path.lexists(path):
+        return (kind or _TextSource)(path, column)
     if kind is None:
         _check_file(path)
         return _TextSource(path)
@@ -150,6 +155,10 @@ class _InputSource:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        self._stopped.set()
 
     def stamp(self) -> str | None:
         return None
@@ -159,7 +168,7 @@ class _InputSource:
 
     def blocks(self) -> Iterator[list[bytes]]:
         with _reading(self.name):
-            for first, block in _line_blocks(self._file):
+            for first, block in _line_blocks(attend(self._file, self._stopped)):
                 yield clean_lines(block, first)
 
 
@@ -171,6 +180,10 @@ class _FileSource:
     def __init__(self, path: Path, column: str = "") -> None:
         self.path = path
         self.column = column
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        self._stopped.set()
 
     @property
     def name(self) -> str:
@@ -188,12 +201,18 @@ class _FileSource:
     def exists(self) -> bool:
         return os.path.exists(self.path)  # noqa: PTH110 - the other one raises what this calls no
 
+    @contextmanager
+    def open(self) -> Generator[BinaryIO]:
+        """Open the file for reading; who opens a pipe waits for its writer, until `stop`."""
+        with io.FileIO(self.path, opener=open_at_once) as file:
+            yield attend(file, self._stopped)
+
 
 class _TextSource(_FileSource):
     """A text file with one account a line."""
 
     def blocks(self) -> Iterator[list[bytes]]:
-        with _reading(self.name), self.path.open("rb", buffering=0) as file:
+        with _reading(self.name), self.open() as file:
             for first, block in _line_blocks(file):
                 yield clean_lines(block, first)
 
@@ -238,11 +257,11 @@ class _CsvSource(_ColumnSource):
     """A column of a CSV file with a header line (RFC 4180; the delimiter is found in the header)."""
 
     def _names(self) -> Sequence[str] | None:
-        with _reading(str(self.path)), self.path.open("rb", buffering=0) as file:
+        with _reading(str(self.path)), self.open() as file:
             return self._begin(file)[1]
 
     def blocks(self) -> Iterator[list[bytes]]:
-        with _reading(self.name), self.path.open("rb", buffering=0) as file:
+        with _reading(self.name), self.open() as file:
             reader, header = self._begin(file)
             index, first = self.find(header), reader.line_num + 1
             while rows := _read_rows(reader, first):
@@ -277,7 +296,7 @@ class _JsonLinesSource(_ColumnSource):
 
     def _names(self) -> Sequence[str] | None:
         decoder = msgspec.json.Decoder(dict[str, Any])
-        with _reading(str(self.path)), self.path.open("rb", buffering=0) as file:
+        with _reading(str(self.path)), self.open() as file:
             for first, block in _line_blocks(file):
                 for number, line in enumerate(block.split(b"\n"), first):
                     if line.strip():
@@ -286,7 +305,7 @@ class _JsonLinesSource(_ColumnSource):
 
     def blocks(self) -> Iterator[list[bytes]]:
         decoder = self._decoder()
-        with _reading(self.name), self.path.open("rb", buffering=0) as file:
+        with _reading(self.name), self.open() as file:
             for first, block in _line_blocks(file):
                 numbers, rows = _decode_block(decoder, block, first)
                 yield check_texts([str(row.value) for row in rows], numbers, "line")
@@ -333,7 +352,7 @@ class _ParquetSource(_ColumnSource):
             # What the file system says has a number; the rest is about the content.
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            reason = str(error).strip().partition("\n")[0]
+            reason = str(error).strip().partition("\n")[0].partition(". ")[0]
             raise RecordError(f"it is no whole Parquet file: {reason}", hint="make the file again") from None
 
     def _check_type(self, kind: Any) -> None:
@@ -432,24 +451,17 @@ def _utf8_blocks(file: BinaryIO) -> Iterator[bytes]:
         # No account begins like a gzip file, so what it is called does not matter.
         packed = reader.peek(len(_GZIP)).startswith(_GZIP)
         stream = gzip.GzipFile(fileobj=reader, mode="rb") if packed else reader
-        first = _read(stream)
+        first = stream.read(_BLOCK)
         if encoding := _UTF16.get(first[:2]):
-            yield from _from_utf16(chain([first[2:]], iter(lambda: _read(stream), b"")), encoding)
+            yield from _from_utf16(chain([first[2:]], iter(lambda: stream.read(_BLOCK), b"")), encoding)
             return
         yield first.removeprefix(codecs.BOM_UTF8)
-        while block := _read(stream):
+        while block := stream.read(_BLOCK):
             yield block
     finally:
         # Who stops half-way may have closed the file by now.
         with suppress(ValueError):
             reader.detach()
-
-
-def _read(stream: io.BufferedIOBase) -> bytes:
-    block = cast("bytes | None", stream.read(_BLOCK))
-    if block is None:  # not the end: a pipe that does not wait, and has nothing right now
-        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-    return block
 
 
 def _from_utf16(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:

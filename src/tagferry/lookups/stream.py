@@ -71,7 +71,7 @@ class Outcomes:
         return self
 
     async def __anext__(self) -> Outcome:
-        # Nothing is handed to a reader before it runs: one that is cancelled, as by a time-out, loses nothing.
+        # Nothing is handed to a reader who does not run: one that is cancelled, as by a time-out, loses none.
         while not self._ready:
             if self._failure is not None:
                 raise self._failure
@@ -141,7 +141,7 @@ async def _ask(asker: Asker, accounts: Sequence[str]) -> Sequence[Outcome]:
 
 
 async def _stop(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait until it has ended; whatever is cancelled meanwhile, it does not outlive this."""
+    """Cancel a task, and wait for its end whatever is cancelled meanwhile."""
     task.cancel()
     cancelled: asyncio.CancelledError | None = None
     # The scope holds off cancellations of anyio, the loop those of asyncio.

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import msgspec
 
 from tagferry.errors import ConfigError
-from tagferry.exports.disk import check_directory, disk_errors
+from tagferry.exports.disk import check_directory, disk_errors, is_plain, look, names_in
 from tagferry.lookups.lines import Format, find_format
 
 __all__ = ["IfExists", "Target", "output_of"]
@@ -17,6 +17,7 @@ __all__ = ["IfExists", "Target", "output_of"]
 IfExists = Literal["error", "skip", "replace"]
 
 _DEAD = ".dead.jsonl"
+_ENDINGS = (".jsonl", ".csv")
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -47,8 +48,8 @@ class Target(msgspec.Struct, frozen=True):
 
     @property
     def dead_part(self) -> Path:
-        """The unfinished dead letters."""
-        return self._beside(self.dead, ".part")
+        """The unfinished dead letters; an output in another format may share the final name."""
+        return self._beside(self.output, ".dead.part")
 
     @property
     def spool(self) -> Path:
@@ -59,6 +60,11 @@ class Target(msgspec.Struct, frozen=True):
     def ledger(self) -> Path:
         """How far the fetch has come."""
         return self._beside(self.output, ".ledger")
+
+    @property
+    def unfinished(self) -> tuple[Path, ...]:
+        """What a fetch works on while its ledger is there."""
+        return self.part, self.dead_part, self.spool
 
     def check(self, if_exists: IfExists) -> bool:
         """Refuse what cannot end well, without touching the disk. Blocks.
@@ -73,17 +79,23 @@ class Target(msgspec.Struct, frozen=True):
             raise ConfigError(f"if_exists is {if_exists!r}", hint="give one of error, skip, replace")
         with disk_errors(self.output, "look for"):
             check_directory(self.output.parent)
-            taken = [path for path in (self.output, self.dead) if os.path.lexists(path)]
-            for path in taken:
-                if path.is_dir() or not path.is_file():
+            for path in (self.output, self.dead):
+                if look(path, follow=False) and not is_plain(path):
                     raise ConfigError(f"{path} is no plain file", hint="choose another output")
             # A run that was ended while it gave the files their names is brought to its end first.
-            if not taken or os.path.lexists(self.ledger):
-                return False
+            return not look(self.ledger, follow=False) and self.is_kept(if_exists)
+
+    def is_kept(self, if_exists: IfExists) -> bool:
+        """Tell whether the output is there and is to be kept. Blocks.
+
+        Raises:
+            ConfigError: A file is there and must be neither kept nor replaced.
+        """
+        taken = [path for path in (self.output, self.dead) if look(path, follow=False)]
+        if not taken or if_exists == "replace":
+            return False
         if if_exists == "skip" and taken[0] == self.output:
             return True
-        if if_exists == "replace":
-            return False
         hint = "--if-exists skip (if_exists=) keeps it, replace does not; or choose another output"
         raise ConfigError(f"{taken[0]} is already there", hint=hint)
 
@@ -103,13 +115,11 @@ def output_of(dead_letters: Path) -> Path:
         msg = f"{dead_letters} is not named like dead letters"
         raise ConfigError(msg, hint=f"give the file that a fetch wrote, NAME{_DEAD}")
     stem = name.removesuffix(_DEAD)
-    found = [
-        path
-        for path in (dead_letters.with_name(f"{stem}.{kind}") for kind in ("jsonl", "csv"))
-        if path.is_file()
-    ]
+    beside = [dead_letters.with_name(one) for one in names_in(dead_letters.parent)]
+    # The ending may be in capitals.
+    found = [one for one in beside if one.stem == stem and one.suffix.lower() in _ENDINGS and is_plain(one)]
     if len(found) == 1:
         return found[0]
     what = "both are there" if found else "neither is there"
     msg = f"{dead_letters} came from {stem}.jsonl or {stem}.csv, and {what}"
-    raise ConfigError(msg, hint="keep dead letters beside the output that they came from")
+    raise ConfigError(msg, hint="keep dead letters beside the output that they came from, or name the output")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import contextlib
+import stat
 from pathlib import Path
 from typing import Self
 
-from tagferry.exports.disk import disk_errors, sync_directory
-from tagferry.exports.place import place_file
+from tagferry.errors import DiskError
+from tagferry.exports.disk import disk_errors, look, sync_directory
+from tagferry.exports.place import check_there, place_file
 from tagferry.ledger import Ledger
 from tagferry.lookups.appender import Appender
 from tagferry.lookups.plan import Checkpoint, Ending, Plan, Totals
@@ -18,6 +19,7 @@ from tagferry.lookups.target import Target
 __all__ = ["Workplace"]
 
 _PLAN, _CHECKPOINT, _ENDING = "plan", "checkpoint", "ending"
+_START_OVER = "start over with --no-resume (resume=False)"
 
 
 class Workplace:
@@ -38,21 +40,34 @@ class Workplace:
         """How far the fetch has come."""
         self.ending = ledger.get(_ENDING, Ending)
         """Set when only the final names are left to give."""
+        self.follows = self.plan is not None
+        """Whether an earlier run may have sent requests, a short while ago."""
 
     @classmethod
-    def open(cls, target: Target, *, resume: bool) -> Self:
+    def open(cls, target: Target, *, resume: bool, replace: bool = False) -> Self:
         """Lock the files of a fetch, and take over what an earlier run left, or drop it.
 
+        Args:
+            target: Their names.
+            resume: Whether to take it over.
+            replace: What to do about files that are there when the names of an earlier run are given.
+
         Raises:
-            DiskError: Another process holds them, or something else is in their place.
+            DiskError: Another run holds them, or something else is in their place.
         """
         with disk_errors(target.output.parent, "make the directory"):
             target.output.parent.mkdir(parents=True, exist_ok=True)
         ledger = Ledger.open(target.ledger)
         try:
             place = cls(target, ledger)
-            if place.plan is None or not (resume or place.ending):
-                place._clear()
+            if place.ending and not resume:
+                # Some of its files may have their names already: only at its end nothing is lost.
+                place.finish(replace=replace)
+                after = cls.open(target, resume=resume)
+                after.follows = True
+                return after
+            if place.plan is None or not resume:
+                place._make_room()
         except BaseException:
             ledger.close()
             raise
@@ -65,20 +80,33 @@ class Workplace:
             plan: What is set out for.
             base: A file that the output begins with, instead of the head of its format.
         """
-        part = self.target.part
-        with disk_errors(part, "write"):
+        with (
+            contextlib.closing(Appender(self.target.part, 0)) as part,
+            contextlib.closing(Appender(self.target.dead_part, 0)),
+        ):
             if base is None:
-                part.write_bytes(self.target.form.head)
+                part.append(self.target.form.head)
             else:
-                shutil.copyfile(base, part)
-            size = part.stat().st_size
-        self.checkpoint = Checkpoint(output_size=size, totals=Totals())
+                part.copy(base)
+        # Both files, and the ledger itself, have to be there when the plan is.
+        sync_directory(self.target.output.parent)
+        self.checkpoint = Checkpoint(output_size=part.size, totals=Totals())
         self._ledger.put(_CHECKPOINT, self.checkpoint)
         self._ledger.put(_PLAN, plan)
         self.plan = plan
 
     def open_files(self) -> None:
-        """Open output and dead letters, without what was written after the last checkpoint."""
+        """Open output and dead letters, without what was written after the last checkpoint.
+
+        Raises:
+            DiskError: They, or the spool, are not as they were left.
+        """
+        assert self.plan is not None
+        spool = self.target.spool
+        status = look(spool, follow=False)
+        if status is None or not stat.S_ISREG(status.st_mode) or status.st_size != self.plan.size:
+            how = "is gone" if status is None else "is not as it was left"
+            raise DiskError(f"{spool} {how}", code="ENOENT" if status is None else None, hint=_START_OVER)
         self._files.append(Appender(self.target.part, self.checkpoint.output_size))
         self._files.append(Appender(self.target.dead_part, self.checkpoint.dead_size))
 
@@ -94,23 +122,30 @@ class Workplace:
         self.checkpoint = checkpoint
 
     def finish(self, *, replace: bool) -> None:
-        """Give the files their final names and forget the rest; run again after a crash, it ends the same."""
-        if self.ending is None:
-            self.ending = Ending(replace)
-            self._ledger.put(_ENDING, self.ending)
-        target, replace = self.target, self.ending.replace
+        """Give the files their final names and forget the rest; run again after a crash, it ends the same.
+
+        Args:
+            replace: Whether to replace files that are there.
+
+        Raises:
+            DiskError: A name is taken, or the disk refuses.
+        """
+        assert self.plan is not None
+        replace = self._note_ending(replace=replace)
         self._close_files()
+        target = self.target
         with disk_errors(target.output, "finish"):
             # Dead letters first: an output under its final name has them beside it.
-            if target.dead_part.exists() and self.checkpoint.dead_size:
-                place_file(target.dead_part, target.dead, replace=replace)
-            else:
+            if self.checkpoint.dead_size:
+                _place(target.dead_part, target.dead, replace=replace)
+            _place(target.part, target.output, replace=replace)
+            if not self.checkpoint.dead_size:
                 target.dead_part.unlink(missing_ok=True)
-            if target.part.exists():
-                if replace and not self.checkpoint.dead_size:
-                    # Those that are there are of the output that is replaced.
+                if replace:
+                    # Those that are there are of the output that was replaced.
                     target.dead.unlink(missing_ok=True)
-                place_file(target.part, target.output, replace=replace)
+            if self.plan.retried is not None:
+                Path(self.plan.retried).unlink(missing_ok=True)
             target.spool.unlink(missing_ok=True)
             sync_directory(target.output.parent)
         self._ledger.remove()
@@ -119,22 +154,47 @@ class Workplace:
         """Let go of everything; what a next run can go on with stays on disk."""
         try:
             self._close_files()
-            if self.plan is None and os.path.lexists(self.target.ledger):
+            if self.plan is None:
                 self._clear()
                 self._ledger.remove()
         finally:
             self._ledger.close()
 
-    def _clear(self) -> None:
-        """Drop what an earlier run left."""
+    def _make_room(self) -> None:
+        """Drop what an earlier run left; without a ledger there was none, and what is there is not ours."""
+        strange = [path for path in self.target.unfinished if look(path, follow=False)]
+        if strange and self._ledger.is_new:
+            self._ledger.remove()
+            msg = f"{' and '.join(map(str, strange))}: already there, and no ledger tells what for"
+            raise DiskError(msg, code="EEXIST", hint="remove it or choose another output")
         for key in (_PLAN, _CHECKPOINT, _ENDING):
             self._ledger.delete(key)
         self.plan, self.ending, self.checkpoint = None, None, Checkpoint(totals=Totals())
+        self._clear()
+
+    def _clear(self) -> None:
         Spool.sweep(self.target.spool)
         for path in (self.target.part, self.target.dead_part):
             with disk_errors(path, "remove"):
                 path.unlink(missing_ok=True)
 
+    def _note_ending(self, *, replace: bool) -> bool:
+        """Write down that nothing but names is left to give; return whether files are replaced."""
+        before = self.ending
+        if before is None or (replace and not before.replace):
+            self.ending = Ending(replace or (before is not None and before.replace))
+            self._ledger.put(_ENDING, self.ending)
+        assert self.ending is not None
+        return self.ending.replace
+
     def _close_files(self) -> None:
         while self._files:
             self._files.pop().close()
+
+
+def _place(source: Path, target: Path, *, replace: bool) -> None:
+    """Give a file its final name, unless a run that was ended did so."""
+    if look(source, follow=False):
+        place_file(source, target, replace=replace)
+    elif not look(target, follow=False):
+        check_there(source)
