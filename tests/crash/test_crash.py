@@ -40,8 +40,8 @@ def emulator() -> Iterator[Emulator]:
         yield emulator
 
 
-def command(emulator: Emulator, out: Path) -> list[str]:
-    return [sys.executable, "-m", "tests.crash.child", emulator.base_url, str(out), *IDS]
+def command(emulator: Emulator, out: Path, if_exists: str = "skip") -> list[str]:
+    return [sys.executable, "-m", "tests.crash.child", emulator.base_url, str(out), if_exists, *IDS]
 
 
 def sources(emulator: Emulator, tag_id: str) -> list[str]:
@@ -116,7 +116,9 @@ def test_a_thousand_kills_lose_and_double_nothing(emulator: Emulator, tmp_path: 
     print(run_kills(emulator, tmp_path / "out", seed=int(time.time()), kills=1000))
 
 
-def kill_at_calls(emulator: Emulator, out: Path, calls: tuple[str, ...], most: int) -> int:
+def kill_at_calls(
+    emulator: Emulator, out: Path, calls: tuple[str, ...], most: int, if_exists: str = "skip"
+) -> int:
     """Kill a run at the first, second, ... of each system call on the directory and what is in it."""
     kills = 0
     for call in calls:
@@ -125,7 +127,9 @@ def kill_at_calls(emulator: Emulator, out: Path, calls: tuple[str, ...], most: i
             paths = [arg for name in final_paths(out) for arg in ("-P", str(name))]
             inject = f"inject={call}:signal=KILL:when={number}"
             trace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(out), *paths, "-e", inject]
-            code = subprocess.run([*trace, *command(emulator, out)], check=False, timeout=60).returncode
+            run = [*trace, *command(emulator, out, if_exists)]
+            one_thread = {**os.environ, "ONE_THREAD": "1"}
+            code = subprocess.run(run, check=False, timeout=60, env=one_thread).returncode
             killed = code in {-signal.SIGKILL, 128 + signal.SIGKILL}
             check_finals(emulator, out)
             finish(emulator, out)
@@ -155,10 +159,17 @@ def test_kill_at_the_first_calls_of_the_commit(emulator: Emulator, tmp_path: Pat
     assert kill_at_calls(emulator, tmp_path / "out", ("fsync", "linkat,link", "unlink,unlinkat"), 2) >= 3
 
 
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not on this machine")
+def test_kill_at_the_renames_of_a_replacement(emulator: Emulator, tmp_path: Path) -> None:
+    assert kill_at_calls(emulator, tmp_path / "out", ("rename,renameat",), 2, "replace") == 2
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_kill_at_every_writing_call(emulator: Emulator, tmp_path: Path) -> None:
-    print({"kills at system calls": kill_at_calls(emulator, tmp_path / "out", CALLS, 40)})
+    kills = kill_at_calls(emulator, tmp_path / "out", CALLS, 40)
+    kills += kill_at_calls(emulator, tmp_path / "out", ("rename,renameat", "unlink,unlinkat"), 40, "replace")
+    print({"kills at system calls": kills})
 
 
 def test_two_processes_with_one_target_give_one_whole_file(emulator: Emulator, tmp_path: Path) -> None:

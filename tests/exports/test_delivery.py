@@ -229,7 +229,7 @@ async def test_a_deadline_that_is_no_time_is_refused(world, deadline):
 async def test_a_deadline_keeps_what_came_and_the_next_run_goes_on_there(world):
     world.order("stall@1000 for=30")
     with pytest.raises(DeadlineError, match="was not done within") as caught:
-        await world.tag().download(world.out, deadline=0.3)
+        await world.tag().download(world.out, deadline=1.0)
     assert isinstance(caught.value, TimeoutError)
     check_directory(world)
     part = world.out / world.name(ending=".csv.part")
@@ -476,7 +476,7 @@ async def test_a_file_that_came_into_being_meanwhile_is_not_replaced(world):
     async with anyio.create_task_group() as tasks:
 
         async def plant():
-            while not world.out.is_dir():
+            while not world.requests():
                 await anyio.sleep(0.001)
             (world.out / world.name()).write_bytes(b"mine")
 
@@ -488,6 +488,29 @@ async def test_a_file_that_came_into_being_meanwhile_is_not_replaced(world):
     requests = world.sent
     world.check_whole(files=await world.tag().download(world.out))
     assert world.sent == requests
+
+
+@pytest.mark.parametrize("if_exists", ["error", "skip", "replace"])
+async def test_what_another_process_finished_while_the_job_was_waited_for_is_not_fetched_again(
+    world, if_exists
+):
+    world.order("status-word=doing x5", operation=POLL)
+    async with anyio.create_task_group() as tasks:
+
+        async def finish_elsewhere():
+            while not len(world.emulator.seen):
+                await anyio.sleep(0.001)
+            world.out.mkdir()
+            (world.out / world.name()).write_bytes(world.source())
+
+        tasks.start_soon(finish_elsewhere)
+        if if_exists == "error":
+            with pytest.raises(DiskError, match="came into being"):
+                await world.tag().download(world.out)
+        else:
+            world.check_whole(files=await world.tag().download(world.out, if_exists=if_exists))
+    assert world.requests() == (if_exists == "replace")
+    assert [path.name for path in world.out.iterdir()] == [world.name()]
 
 
 async def test_a_writer_that_was_taken_over_gives_no_final_name(world):

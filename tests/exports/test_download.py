@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tagferry.errors import (
+    AuthError,
     IntegrityError,
     LinkExpiredError,
     ProtocolError,
@@ -20,7 +21,10 @@ from tagferry.errors import (
 )
 from tagferry.events import LinkRenewed, PartSaved, Progress, Resumed, TransferBroken
 from tagferry.exports import download
+from tests.exports import cdp_world
+from tests.exports.cdp_world import open_cdp
 from tests.exports.world import DOWNLOAD, FAST, POLL, TAG, TOKEN, check_directory, open_world
+from tests.wire.raw import always, reply, serve
 
 pytestmark = pytest.mark.anyio
 
@@ -542,3 +546,288 @@ async def test_a_record_that_cannot_be_read_leaves_no_file_that_nobody_owns(worl
     assert neighbour.exists()
     neighbour.unlink()
     world.check_whole(files=files)
+
+
+# Files of GrowingIO CDP: their links never change, and lie at the API's own origin or at another one.
+
+AWKWARD = "tag_awkward"
+"""Its name, and so its file's, has Chinese, `&`, `+`, `#`, quotes, `/..`, and an escape that is none."""
+
+
+@pytest.fixture
+async def cdp(tmp_path):
+    async with open_cdp(tmp_path) as world:
+        yield world
+
+
+def of_cdp(world):
+    return world.emulator.seen.of(cdp_world.DOWNLOAD)
+
+
+@pytest.mark.parametrize("uris", ["encoded", "plus", "half", "raw"])
+@pytest.mark.parametrize("key", ["tag_encrypted", AWKWARD])
+async def test_a_uri_is_sent_as_it_was_given_or_encoded_once(tmp_path, uris, key):
+    async with open_cdp(tmp_path, cdp_world.fast(uris=uris)) as world:
+        world.check_tag(await world.tag(key).download(world.out), key)
+        # What was not byte for byte, or encoded twice, is a violation, and there is none.
+        assert [arrival.status for arrival in of_cdp(world)] == [200]
+
+
+@pytest.mark.parametrize("file_format", ["csv", "json"])
+async def test_the_formats_of_the_cdp_and_its_files_in_parts(tmp_path, file_format):
+    async with open_cdp(tmp_path, replace(cdp_world.FAST, parts=3)) as world:
+        keys = ["id_$basic_userId", "usr_gender"]
+        files = await world.tag(properties=keys, file_format=file_format).download(world.out)
+        options = ["fileFormat=json"] if file_format == "json" else []
+        sources = world.emulator.sources("growingio-cdp-tag", "", cdp_world.TAG, (*keys, *options), parts=3)
+        world.check(files, *(source.bytes() for source in sources))
+        ending = {"csv": ".csv", "json": ".jsonl"}[file_format]
+        stem = "growingio-cdp-tag-tag_rfm"
+        assert [file.path.name for file in files] == [f"{stem}-{n:05d}{ending}" for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("locked", [True, False])
+async def test_the_own_origin_of_the_api_gets_the_token(tmp_path, locked):
+    async with open_cdp(tmp_path, cdp_world.fast(download_token=locked)) as world:
+        world.check_tag(await world.tag().download(world.out))
+        (arrival,) = of_cdp(world)
+        assert arrival.values("Authorization") == [f"Bearer {cdp_world.TOKEN}"]
+        names = {name.lower() for name, _ in arrival.headers}
+        assert names == {"host", "accept-encoding", "authorization"}
+
+
+async def test_another_origin_gets_the_token_only_when_it_is_named(tmp_path):
+    # Two names of one machine are two origins: what is at the second one is not asked for the token.
+    settings = cdp_world.fast(download_token=True)
+    async with open_cdp(tmp_path, settings) as world:
+        other = world.client_of(download_url=world.emulator.download_url)
+        async with other as client:
+            files = await client.tag_users(cdp_world.TAG).download(world.out)
+        world.check_tag(files)
+        (arrival,) = of_cdp(world)
+        assert arrival.values("Authorization") == [f"Bearer {cdp_world.TOKEN}"]
+        assert arrival.values("Host") == [world.emulator.download_url.removeprefix("http://")]
+
+
+async def test_a_link_to_another_origin_gets_no_token(cdp):
+    async with serve(always(reply(b'"gio_id"\n1\n'))) as store:
+        cdp.order(
+            f'body={{"stage":"FINISH","uris":["{store.url}/a%2Fb.csv?x=%2F"]}}', operation=cdp_world.POLL
+        )
+        (file,) = await cdp.tag().download(cdp.out)
+        assert file.path.read_bytes() == b'"gio_id"\n1\n'
+        assert store.lines == [b"GET /a%2Fb.csv?x=%2F HTTP/1.1"]
+        assert {name.lower() for name in store.headers()} == {"host", "accept-encoding"}
+
+
+async def test_a_redirect_takes_the_token_to_no_other_host(cdp):
+    async with serve(always(reply(b'"gio_id"\n1\n'))) as store:
+        cdp.order(f"redirect={store.url}/elsewhere", operation=cdp_world.DOWNLOAD)
+        (file,) = await cdp.tag().download(cdp.out)
+        assert file.path.read_bytes() == b'"gio_id"\n1\n'
+        assert {name.lower() for name in store.headers()} == {"host", "accept-encoding"}
+        assert of_cdp(cdp)[0].values("Authorization")
+
+
+async def test_a_redirect_that_leads_back_gets_the_token_again(tmp_path):
+    """The headers of each hop are its own; none is carried on."""
+    async with open_cdp(tmp_path, cdp_world.fast(download_token=True)) as world:
+
+        async def act(writer, number):
+            target = of_cdp(world)[0].target
+            back = f"Location: {world.emulator.base_url}{target}\r\n"
+            writer.write(reply(b"", "302 Found", back))
+
+        async with serve(act) as between:
+            world.order(f"redirect={between.url}/x", operation=cdp_world.DOWNLOAD)
+            world.check_tag(await world.tag().download(world.out))
+            assert "Authorization" not in between.headers()
+        assert [bool(one.values("Authorization")) for one in of_cdp(world)] == [True, True]
+
+
+@pytest.mark.parametrize("file_format", ["csv", "json"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        'body={"message":"Internal Server Error","errors":[]}',
+        'body={"status":500,"error":"Internal Server Error"}',
+        'body={"timestamp":"2022-01-01T00:00:00Z","status":500}',
+        "html",
+        "html & header=Content-Type:text/csv",
+    ],
+)
+async def test_an_error_page_with_status_200_is_never_a_file(cdp, file_format, fault):
+    cdp.order(fault, operation=cdp_world.DOWNLOAD)
+    files = await cdp.tag(file_format=file_format).download(cdp.out)
+    cdp.check(files, cdp.source(cdp_world.TAG, *(["fileFormat=json"] if file_format == "json" else [])))
+    assert len(cdp.of(TransferBroken)) == 1
+    cdp.order(*[fault] * 9, operation=cdp_world.DOWNLOAD)
+    with pytest.raises((ProtocolError, IntegrityError), match="page"):
+        await cdp.tag("tag_example_api", file_format=file_format).download(cdp.out)
+    assert not list(cdp.out.glob("*example*.csv"))
+    assert not list(cdp.out.glob("*example*.jsonl"))
+    # It may be there later: the job stays.
+    assert cdp.submission("tag_example_api").job_id == cdp.jobs("tag_example_api")[0]
+
+
+@pytest.mark.parametrize("file_format", ["csv", "json"])
+@pytest.mark.parametrize("kind", ["text/csv", "application/octet-stream", "text/plain"])
+async def test_an_error_that_calls_itself_a_file_is_none(cdp, file_format, kind):
+    answers = [b'{"error":"no such file"}', b'{"message":"x","errors":[]}', b'"gio_id"\n1\n']
+
+    async def act(writer, number):
+        writer.write(reply(answers.pop(0), headers=f"Content-Type: {kind}\r\n"))
+
+    async with serve(act) as store:
+        cdp.order(f'body={{"stage":"FINISH","uris":["{store.url}/a"]}}', operation=cdp_world.POLL)
+        (file,) = await cdp.tag(file_format=file_format).download(cdp.out)
+        assert file.path.read_bytes() == b'"gio_id"\n1\n'
+        assert [event.error.code for event in cdp.of(TransferBroken)] == ["page", "page"]
+
+
+async def test_json_lines_come_as_what_else_would_be_an_error_page(cdp):
+    (file,) = await cdp.tag(file_format="json", properties=["usr_gender"]).download(cdp.out)
+    assert file.path.name.endswith(".jsonl")
+    assert file.path.read_bytes().startswith(b'{"gio_id"')
+    assert len(of_cdp(cdp)) == 1
+
+
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("before", [(), ("cut@300",)])
+async def test_files_that_are_gone_end_it_after_one_more_question_and_the_job_is_forgotten(
+    cdp, status, before
+):
+    cdp.order(*before, f"status={status} x2", operation=cdp_world.DOWNLOAD)
+    with pytest.raises(LinkExpiredError) as caught:
+        await cdp.tag().download(cdp.out)
+    assert caught.value.code == status
+    assert "run the same again to make another one" in caught.value.hint
+    assert cdp.requests(cdp_world.POLL) == 2
+    assert cdp.requests(cdp_world.DOWNLOAD) == len(before) + 2
+    assert cdp.submission() is None
+    cdp.check_tag(await cdp.tag().download(cdp.out))
+    assert len(cdp.jobs()) == 2
+
+
+async def test_files_of_a_job_that_was_attached_to_and_is_gone(cdp):
+    job = await cdp.tag().submit()
+    cdp.order("status=404 x2", operation=cdp_world.DOWNLOAD)
+    async with cdp.client_of() as client:
+        tag = client.tag_users(cdp_world.TAG)
+        with pytest.raises(LinkExpiredError, match="without --job"):
+            await client.attach(job.id, tag).download(cdp.out)
+        cdp.check_tag(await tag.download(cdp.out))
+    assert len(cdp.jobs()) == 2
+
+
+async def test_a_file_that_is_back_after_one_more_question_is_taken(cdp):
+    cdp.order("cut@300", "status=404", operation=cdp_world.DOWNLOAD)
+    files = await cdp.tag().download(cdp.out)
+    cdp.check_tag(files)
+    assert [one.values("Range") for one in of_cdp(cdp)] == [[], ["bytes=300-"], ["bytes=300-"]]
+    assert len(cdp.jobs()) == 1
+
+
+@pytest.mark.parametrize(("status", "error"), [(400, RefusedError), (401, AuthError), (403, AuthError)])
+async def test_other_refusals_of_a_file_are_no_lapse_and_keep_the_job(cdp, status, error):
+    cdp.order(f"status={status}", operation=cdp_world.DOWNLOAD)
+    with pytest.raises(error) as caught:
+        await cdp.tag().download(cdp.out)
+    assert caught.value.code == status
+    assert status == 400 or "token" in caught.value.hint
+    assert cdp.submission().job_id == cdp.jobs()[0]
+    cdp.check_tag(await cdp.tag().download(cdp.out))
+    assert cdp.requests(cdp_world.SUBMIT) == 1
+
+
+@pytest.mark.parametrize("fault", ["cut@300", "reset@300", "stall@300"])
+async def test_a_file_goes_on_at_its_byte_within_a_run(tmp_path, fault):
+    async with open_cdp(tmp_path, stall_timeout=0.2) as world:
+        world.order(fault, operation=cdp_world.DOWNLOAD)
+        world.check_tag(await world.tag().download(world.out))
+        first, second = of_cdp(world)
+        assert first.values("Range") == []
+        # A reset may take with it what was on its way.
+        (asked,) = second.values("Range") or ["bytes=0-"]
+        assert asked == "bytes=300-" or fault == "reset@300"
+        assert second.values("Authorization")
+
+
+async def test_a_file_goes_on_at_its_byte_in_the_next_run_and_from_the_same_job(tmp_path):
+    async with open_cdp(tmp_path) as world:
+        world.order("cut@300", "status=405", operation=cdp_world.DOWNLOAD)
+        with pytest.raises(RefusedError):
+            await world.tag().download(world.out)
+        job = world.submission().job_id
+        # Another process has another client.
+        async with world.client_of() as client:
+            files = await client.tag_users(cdp_world.TAG).download(world.out)
+        world.check_tag(files)
+        assert of_cdp(world)[-1].values("Range") == ["bytes=300-"]
+        assert world.jobs() == [job]
+
+
+async def test_what_is_left_of_one_job_is_no_part_of_the_files_of_another(tmp_path):
+    async with open_cdp(tmp_path) as world:
+        world.order("cut@300", "status=405", operation=cdp_world.DOWNLOAD)
+        with pytest.raises(RefusedError):
+            await world.tag().download(world.out)
+        async with world.client_of() as client:
+            other = await client.tag_users(cdp_world.TAG).submit()
+            world.order("other-content x*", operation=cdp_world.DOWNLOAD)
+            files = await client.attach(other.id, client.tag_users(cdp_world.TAG)).download(world.out)
+        (later,) = world.emulator.sources("growingio-cdp-tag", "", cdp_world.TAG, version=1)
+        world.check(files, later.bytes())
+
+
+async def test_an_empty_job_leaves_nothing_of_the_one_before(cdp):
+    cdp.order("cut@300", "status=405", operation=cdp_world.DOWNLOAD)
+    with pytest.raises(RefusedError):
+        await cdp.tag().download(cdp.out)
+    async with cdp.client_of() as client:
+        tag = client.tag_users(cdp_world.TAG)
+        job = await tag.submit()
+        cdp.order("no-links x3", operation=cdp_world.POLL)
+        assert await client.attach(job.id, tag).download(cdp.out) == ()
+    assert list(cdp.out.iterdir()) == []
+
+
+async def test_a_token_that_ends_before_the_file_is_there_is_renewed(tmp_path):
+    tokens = ["CANARY-one", "CANARY-two"]
+    asked = []
+
+    async def provide():
+        asked.append(tokens[min(len(asked), 1)])
+        return asked[-1]
+
+    settings = replace(cdp_world.fast(download_token=True), token="CANARY-one", other_tokens=("CANARY-two",))
+    async with open_cdp(tmp_path, settings, token=provide) as world:
+        world.order("cut@300", "status=401", operation=cdp_world.DOWNLOAD)
+        world.check_tag(await world.tag().download(world.out))
+        sent = [one.values("Authorization") for one in of_cdp(world)]
+        assert sent == [["Bearer CANARY-one"], ["Bearer CANARY-one"], ["Bearer CANARY-two"]]
+        assert asked == tokens
+        # A new one that is refused as well is no reason to ask on and on.
+        world.order("status=401 x2", operation=cdp_world.DOWNLOAD)
+        with pytest.raises(AuthError) as caught:
+            await world.tag("tag_example_api").download(world.out)
+        assert caught.value.code == 401
+        assert len(asked) == 3
+
+
+async def test_a_file_host_that_refuses_and_was_shown_no_token_costs_no_new_token(tmp_path):
+    asked = []
+
+    async def provide():
+        asked.append(cdp_world.TOKEN)
+        return cdp_world.TOKEN
+
+    async with (
+        open_cdp(tmp_path, token=provide) as world,
+        serve(always(reply(b"", "401 Unauthorized"))) as store,
+    ):
+        world.order(f'body={{"stage":"FINISH","uris":["{store.url}/a"]}}', operation=cdp_world.POLL)
+        with pytest.raises(AuthError) as caught:
+            await world.tag().download(world.out)
+        assert "download_url" in caught.value.hint
+        assert len(store.heads) == len(asked) == 1

@@ -3,7 +3,8 @@
 import pytest
 
 from tagferry.errors import JobFailedError
-from tagferry.exports.job import JobReport, JobState, JobWatch, Ready
+from tagferry.exports.job import Job, JobReport, JobState, JobWatch, Ready
+from tagferry.wire.message import Request
 
 LINK = "https://gta.growingio.com/a.csv?sign=CANARY-link"
 RUNNING = JobReport(state=JobState.RUNNING)
@@ -12,6 +13,7 @@ EMPTY = JobReport(state=JobState.DONE)
 LATER = JobReport(state=JobState.FAILED, error=JobFailedError("later", retryable=True))
 FATAL = JobReport(state=JobState.FAILED, error=JobFailedError("no"))
 BARE = JobReport(state=JobState.FAILED)
+ABSENT = JobReport(state=JobState.RUNNING, absent=True, error=JobFailedError("it knows nothing of the job"))
 
 R, D, E, F = JobState.RUNNING, JobState.DONE, JobState.EMPTY, JobState.FAILED
 
@@ -31,6 +33,12 @@ R, D, E, F = JobState.RUNNING, JobState.DONE, JobState.EMPTY, JobState.FAILED
         pytest.param([FATAL], [F], id="other-failures-are-final"),
         pytest.param([BARE], [F], id="a-failure-without-a-reason-is-final"),
         pytest.param([RUNNING, DONE], [R, D], id="done-after-running"),
+        pytest.param([ABSENT] * 19 + [DONE], [R] * 19 + [D], id="a-new-job-may-be-absent-for-a-while"),
+        pytest.param([ABSENT] * 20, [R] * 19 + [F], id="a-job-that-stays-absent-is-gone"),
+        pytest.param(
+            [ABSENT] * 19 + [RUNNING] + [ABSENT] * 20, [R] * 39 + [F], id="a-job-that-was-seen-is-there-again"
+        ),
+        pytest.param([RUNNING] + [ABSENT] * 20, [R] * 20 + [F], id="a-job-that-was-there-may-go"),
     ],
 )
 def test_a_row_of_reports_is_judged_as_the_service_documents_it(reports, states):
@@ -56,3 +64,13 @@ def test_links_are_secret_in_every_repr():
     ready = Ready("j1", (LINK, LINK))
     assert "CANARY" not in f"{ready!r} {ready}"
     assert "2 hidden" in repr(ready)
+    assert "'j1'" in repr(ready)
+
+
+def test_a_job_says_its_id_and_how_it_is_asked_for():
+    request = Request(operation="k", method="GET", url="http://cdp/v1/api/job/result/j1?CANARY=1")
+    job = Job("j1", request, request)
+    assert (job.id, job.request, job.other) == ("j1", request, request)
+    assert Job("j1", request).other is None
+    assert "j1" in repr(job)
+    assert "CANARY" not in repr(job)

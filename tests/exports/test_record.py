@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tagferry.errors import DiskError
 from tagferry.exports import record as record_module
-from tagferry.exports.record import PartState, Record, RecordFile
+from tagferry.exports.record import PartState, Record, RecordFile, Submission
 from tests.exports.test_part import PLANTED
 
 
@@ -93,6 +93,35 @@ def test_no_bytes_break_the_reader(text):
 @given(st.integers(0, 400))
 def test_a_torn_record_is_no_record(length):
     text = msgspec.json.encode(record(parts=[PartState(offset=3, sha256="x" * 64)]))
+    assert (Record.read(text[:length]) is None) == (length < len(text))
+
+
+@pytest.mark.parametrize(
+    "submission", [None, Submission(), Submission("kqQeWeGr"), Submission('"\\\u2028/ü')]
+)
+def test_what_is_known_of_a_job_is_loaded_as_it_was_saved(book, submission):
+    saved = record(submission=submission, parts=[PartState(offset=5, sha256="ab")])
+    book.save(saved)
+    assert book.load() == saved
+    # "Nobody knows" and "there is none" are not the same.
+    assert (book.load().submission is None) == (submission is None)
+
+
+def test_a_record_of_before_there_were_jobs_has_none(book, path):
+    path.write_bytes(b'{"v":1,"request":"r","writer":"w","committing":false,"replacing":false,"parts":[]}')
+    assert book.load() == record()
+
+
+@pytest.mark.parametrize(
+    "text", [b'"j"', b"{}x", b'{"job_id":5}', b'{"job_id":""', b"[]", b'{"job_id":null', b"true"]
+)
+def test_a_damaged_job_is_no_record(text):
+    assert Record.read(b'{"v":1,"request":"r","writer":"w","submission":' + text + b"}") is None
+
+
+@given(st.integers(0, 400))
+def test_a_record_with_a_job_that_is_torn_is_no_record(length):
+    text = msgspec.json.encode(record(submission=Submission("kqQeWeGr"), parts=[PartState(offset=3)]))
     assert (Record.read(text[:length]) is None) == (length < len(text))
 
 

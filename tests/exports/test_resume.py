@@ -121,6 +121,36 @@ def test_a_lapsed_link_says_so(status):
     assert caught.value.code == status
 
 
+CDP = Store(service="s", lapsed=frozenset({404, 410}), json=True, hints={401: "show the token"})
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "hint"),
+    [
+        (404, LinkExpiredError, None),
+        (410, LinkExpiredError, None),
+        (400, RefusedError, None),
+        (401, AuthError, "show the token"),
+        (403, AuthError, None),
+    ],
+)
+def test_a_store_with_manners_of_its_own(status, error, hint):
+    with pytest.raises(error) as caught:
+        plan_body(HALF, Head(status, {}), store=CDP, now=0.0)
+    assert (caught.value.code, caught.value.hint) == (status, hint)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "APPLICATION/JSON;charset=utf-8"])
+def test_files_of_json_are_no_pages_but_other_pages_are(kind):
+    whole = Head(200, {"content-type": kind, "content-length": "7"})
+    assert plan_body(Partial(), whole, store=CDP, now=0.0).total == 7
+    rest = Head(206, {**FITTING, "content-type": kind})
+    assert plan_body(HALF, rest, store=CDP, now=0.0).verdict is Verdict.APPEND
+    for page in ("text/html", "application/problem+json", "application/xml"):
+        with pytest.raises(ProtocolError, match="page"):
+            plan_body(Partial(), Head(200, {"content-type": page}), store=CDP, now=0.0)
+
+
 @pytest.mark.parametrize(
     ("status", "error"),
     [

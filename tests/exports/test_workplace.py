@@ -11,12 +11,12 @@ from tagferry.errors import DiskError
 from tagferry.exports import part as part_module
 from tagferry.exports import workplace as workplace_module
 from tagferry.exports.part import PartFile
-from tagferry.exports.record import RecordFile
+from tagferry.exports.record import Record, RecordFile, Submission
 from tagferry.exports.workplace import Workplace, is_committing
 from tagferry.wire.message import Request
 
 
-def make_export(writer="w", url="https://api/x"):
+def make_export(writer="w", url="https://api/x", submissions=None):
     request = Request(operation="k", method="GET", url=url)
     return SimpleNamespace(
         stem="k-x",
@@ -24,7 +24,7 @@ def make_export(writer="w", url="https://api/x"):
         kind="k",
         request=request,
         digest=url,
-        backend=SimpleNamespace(writer=writer, submissions=None),
+        backend=SimpleNamespace(writer=writer, submissions=submissions),
     )
 
 
@@ -197,3 +197,138 @@ def test_a_record_that_goes_while_it_is_looked_at_is_no_commit(tmp_path, export,
 
     monkeypatch.setattr(type(tmp_path), "read_bytes", vanish)
     assert not is_committing(export, tmp_path)
+
+
+# Jobs -------------------------------------------------------------------------------------------------
+
+UNKNOWN = Submission()
+MADE = Submission("kqQeWeGr")
+
+
+@pytest.fixture
+def maker():
+    """An export of which a job has to be made."""
+    return make_export(submissions=object())
+
+
+def written(directory):
+    record = Record.read((directory / "k-x.part.json").read_bytes())
+    assert record is not None
+    return record.submission
+
+
+@pytest.mark.parametrize("submission", [UNKNOWN, MADE])
+def test_what_is_known_of_a_job_is_there_for_the_next_run(tmp_path, maker, submission):
+    place = Workplace.open(maker, tmp_path, resume=True)
+    assert place.submission is None
+    place.note_submission(submission)
+    assert written(tmp_path) == submission
+    place.close()
+    place = Workplace.open(maker, tmp_path, resume=True)
+    assert place.submission == submission
+    place.close()
+    assert written(tmp_path) == submission
+
+
+def test_a_job_that_came_to_nothing_leaves_nothing(tmp_path, maker):
+    place = Workplace.open(maker, tmp_path, resume=True)
+    place.note_submission(UNKNOWN)
+    place.note_submission(None)
+    place.close()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("changes", [{"resume": False}, {"url": "https://api/y"}])
+def test_a_job_is_forgotten_by_who_begins_anew_or_wants_something_else(tmp_path, maker, changes):
+    place = Workplace.open(maker, tmp_path, resume=True)
+    place.note_submission(UNKNOWN)
+    place.close()
+    other = make_export(url=changes.get("url", "https://api/x"), submissions=object())
+    place = Workplace.open(other, tmp_path, resume=changes.get("resume", True))
+    assert place.submission is None
+    place.close()
+    assert names(tmp_path) == []
+
+
+def test_a_job_goes_with_the_record_when_its_files_have_their_names(tmp_path, maker):
+    place = Workplace.open(maker, tmp_path, resume=True)
+    place.note_submission(MADE)
+    fill(place, b"one")
+    assert place.submission == MADE
+    place.commit(replace=False)
+    place.close()
+    assert names(tmp_path) == ["k-x.csv"]
+
+
+def test_what_is_known_of_a_job_is_on_the_platter_and_so_is_its_name(tmp_path, maker, monkeypatch):
+    steps = []
+    real = RecordFile.save
+    monkeypatch.setattr(RecordFile, "save", lambda book, record: (steps.append("save"), real(book, record)))
+    monkeypatch.setattr(RecordFile, "sync", lambda book: steps.append("sync"))
+    monkeypatch.setattr(workplace_module, "sync_directory", lambda path: steps.append("sync the directory"))
+    place = Workplace.open(maker, tmp_path, resume=True)
+    steps.clear()
+    place.note_submission(UNKNOWN)
+    assert steps == ["save", "sync", "sync the directory"]
+    steps.clear()
+    place.note_submission(MADE)
+    assert steps == ["save", "sync"]
+    place.close()
+
+
+@pytest.mark.parametrize("failing", ["save", "sync", "directory"])
+@pytest.mark.parametrize(("before", "after"), [(None, UNKNOWN), (UNKNOWN, MADE), (MADE, None)])
+def test_what_cannot_be_written_down_leaves_what_was_known_before(
+    tmp_path, maker, monkeypatch, failing, before, after
+):
+    place = Workplace.open(maker, tmp_path, resume=True)
+    if before is not None:
+        place.note_submission(before)
+    elif failing == "directory":
+        monkeypatch.setattr(workplace_module, "sync_directory", fail)
+    if failing != "directory":
+        monkeypatch.setattr(RecordFile, failing, fail)
+    if failing == "directory" and before is not None:
+        # The name is on the platter since the first time.
+        place.note_submission(after)
+    else:
+        with pytest.raises(DiskError):
+            place.note_submission(after)
+        monkeypatch.undo()
+        assert (place.submission, written(tmp_path)) == (before, before)
+    place.close()
+
+
+def test_a_record_that_cannot_be_read_may_hold_a_job_and_nothing_is_begun(tmp_path, maker):
+    (tmp_path / "k-x.part.json").write_bytes(b'{"v":1,"request":"https://api/x","wri')
+    (tmp_path / "k-x.csv.part").write_bytes(b"half")
+    for _ in range(2):
+        with pytest.raises(DiskError, match="a job that was asked for may be written in it") as caught:
+            Workplace.open(maker, tmp_path, resume=True)
+        assert "--no-resume" in caught.value.hint
+        assert names(tmp_path) == ["k-x.csv.part", "k-x.part.json"]
+    place = Workplace.open(maker, tmp_path, resume=False)
+    assert place.submission is None
+    place.close()
+    assert names(tmp_path) == []
+
+
+def test_a_record_of_no_bytes_is_a_new_one(tmp_path, maker):
+    (tmp_path / "k-x.part.json").write_bytes(b"")
+    place = Workplace.open(maker, tmp_path, resume=True)
+    assert place.submission is None
+    place.close()
+    assert names(tmp_path) == []
+
+
+def test_a_job_is_kept_when_the_renaming_turns_out_to_be_undone_by_somebody(tmp_path, maker):
+    place = Workplace.open(maker, tmp_path, resume=True)
+    place.note_submission(MADE)
+    fill(place, b"one")
+    place._record.committing = True
+    place.save()
+    place.close()
+    (tmp_path / "k-x.csv.part").write_bytes(b"two")
+    assert Workplace.finish(maker, tmp_path, replace=False) is None
+    assert names(tmp_path) == ["k-x.part.json"]
+    assert written(tmp_path) == MADE

@@ -35,7 +35,7 @@ from tests.virtual import SECOND, VirtualClock
 
 ORIGIN = "https://simulated.example.com"
 
-Trip = Callable[[random.Random], tuple[float, float]]
+Trip = Callable[[random.Random], tuple[float, float | None]]
 """Gives the seconds to the service and those back; None in place of the latter loses the answer."""
 
 

@@ -1,4 +1,4 @@
-"""One batch of accounts, from the question to an outcome for each, and what a bad one costs its neighbours."""
+"""One batch of accounts, from the question to an outcome for each; what bad ones cost their neighbours."""
 
 import asyncio
 

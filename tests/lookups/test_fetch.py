@@ -302,9 +302,38 @@ async def test_an_output_stays_until_it_is_replaced(output):
 
 def leave_a_ledger(output: Path) -> None:
     def leave() -> None:
-        Workplace.open(Target.of(output), resume=True)._ledger.close()
+        Workplace.open(Target.of(output))._ledger.close()
 
     aside(leave)
+
+
+@pytest.mark.anyio
+async def test_whoever_is_refused_loses_no_resume_point(output):
+    memory = Memory(workers=1, before=refuse_after(3))
+    with pytest.raises(RefusedError):
+        await memory.fetch(many(50), output)
+    output.write_text("mine")
+    with pytest.raises(ConfigError, match="is already there"):
+        await memory.fetch(many(50), output, resume=False)
+    output.unlink()
+    memory.before = None
+    await go_on(memory, output, many(50), 30)
+
+
+@pytest.mark.anyio
+async def test_without_a_ledger_no_file_is_taken_for_ours(output):
+    """Such as the list of accounts itself, if it happens to be called that."""
+    output.parent.mkdir()
+    mine = Target.of(output).spool
+    mine.write_text("a\nb\n")
+    memory = Memory()
+    for resume in (True, False):
+        with pytest.raises(DiskError, match="no ledger tells what for") as caught:
+            await memory.fetch(source_of(str(mine)), output, resume=resume)
+        assert caught.value.hint
+    assert memory.calls == 0
+    assert mine.read_text() == "a\nb\n"
+    assert names_in(output.parent) == {mine.name}
 
 
 @pytest.mark.anyio
@@ -432,12 +461,13 @@ async def test_a_deadline_ends_a_run_and_the_next_one_goes_on(output):
             await forever.wait()
 
     memory = Memory(workers=2, before=wait)
-    with pytest.raises(DeadlineError, match=r"was not done within 0\.2 s") as caught:
-        await memory.fetch(accounts, output, 0.2)
+    with pytest.raises(DeadlineError, match="was not done within 1 s") as caught:
+        await memory.fetch(accounts, output, 1.0)
     assert caught.value.hint
-    assert check_unfinished(output) == 90
+    safe = check_unfinished(output)
+    assert safe <= 90
     memory.before = None
-    await go_on(memory, output, accounts, 90)
+    await go_on(memory, output, accounts, safe)
 
 
 @pytest.mark.anyio
@@ -452,8 +482,8 @@ async def test_names_are_given_after_the_deadline_too(output, monkeypatch):
         finish(place, replace=replace)
 
     monkeypatch.setattr(Workplace, "finish", slow)
-    running = asyncio.create_task(Memory().fetch(["a"], output, 0.5))
-    done, _ = await asyncio.wait([running], timeout=1.0)
+    running = asyncio.create_task(Memory().fetch(["a"], output, 2.0))
+    done, _ = await asyncio.wait([running], timeout=2.5)
     assert not done
     waits.set()
     assert (await running).tagged == 1
@@ -813,12 +843,12 @@ async def test_of_two_fetches_of_one_output_the_second_is_told(output, resume):
 async def test_a_run_that_ended_while_another_waited_for_it_is_not_done_again(output, monkeypatch):
     opening = Workplace.open
 
-    def late(target: Target, **options: Any) -> Workplace:
+    def late(target: Target) -> Workplace:
         monkeypatch.undo()
-        place = opening(target, resume=True)
+        place = opening(target)
         place._ledger.remove()
         target.output.write_text("of the first run")
-        return opening(target, **options)
+        return opening(target)
 
     memory = Memory()
     monkeypatch.setattr(Workplace, "open", late)
@@ -882,12 +912,21 @@ async def test_an_end_is_not_taken_for_that_of_another_input(output, monkeypatch
 async def test_an_end_is_reached_before_all_is_begun_anew(output, monkeypatch):
     accounts = many(100)
     await leave_at_the_end(output, accounts, monkeypatch)
+    output.write_text("mine")
     memory = Memory()
+    with pytest.raises(DiskError, match="came into being in the meantime"):
+        await memory.fetch(many(40), output, resume=False)
+    output.unlink()
     with pytest.raises(ConfigError, match="is already there"):
         await memory.fetch(many(40), output, resume=False)
     check_done(output, accounts, bad_of(accounts), truth=Memory.truth_of(accounts))
-    await memory.fetch(many(40), output, resume=False, if_exists="replace")
-    check_done(output, many(40), bad_of(many(40)), truth=Memory.truth_of(many(40)))
+    assert memory.calls == 0
+    await leave_at_the_end(output.with_name("b.jsonl"), accounts, monkeypatch)
+    await memory.fetch(many(40), output.with_name("b.jsonl"), resume=False, if_exists="replace")
+    assert memory.held == [0.0]
+    output.unlink()
+    Target.of(output).dead.unlink()
+    check_done(output.with_name("b.jsonl"), many(40), bad_of(many(40)), truth=Memory.truth_of(many(40)))
 
 
 # --- cancellation and failures of the disk at every step
@@ -1112,6 +1151,7 @@ def tell(directory: Path, runs: list[tuple[str, int, float]], *, ordered: bool, 
     shutil.rmtree(directory)
 
 
+@pytest.mark.timeout(180)
 @given(**STORY)
 @settings(max_examples=30)
 def test_whatever_breaks_every_account_is_there_once_in_the_end(tmp_path_factory, runs, ordered, kind):

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from tagferry.emulator import DEMO_IDENTIFIER, DEMO_SDKAPPID, DEMO_SECRET_KEY
 from tagferry.errors import AuthError, TagferryError
 from tagferry.events import Retrying, Throttled
 from tests.lookups.simulated import Network, steady
@@ -141,6 +142,25 @@ def test_so_many_accounts_take_as_long_as_the_quota_says(monkeypatch):
     # Without the round trip it were 10,000 in a second.
     assert run_virtual(main) <= 10 * 1.02 / 0.98
     assert network.facts["calls"] == 1000
+
+
+def test_two_applications_of_one_process_run_each_at_their_full_rate(monkeypatch):
+    other = 20000001
+    apps = {DEMO_SDKAPPID: (DEMO_SECRET_KEY, [DEMO_IDENTIFIER]), other: ("other-key", ["root"])}
+    network = Network(jitter, applications=apps)
+
+    async def main():
+        first = network.client(monkeypatch, batch=2)
+        second = network.client(
+            monkeypatch, batch=2, sdkappid=other, identifier="root", secret_key="other-key"
+        )
+        await asyncio.gather(pull(first, 12), pull(second, 12))
+
+    run_virtual(main)
+    for facts in network.service.statistics():
+        assert facts["max_in_any_second"] <= 100
+        assert facts["refused"] == 0
+    assert network.rate >= 2 * 0.98 * network.allowed
 
 
 # Too fast all the same, because others use the quota too ----------------------------------------------

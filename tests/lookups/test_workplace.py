@@ -29,9 +29,11 @@ def target(tmp_path: Path) -> Target:
 
 
 @contextmanager
-def opened(target: Target, *, resume: bool = True, replace: bool = False) -> Iterator[Workplace]:
-    place = Workplace.open(target, resume=resume, replace=replace)
+def opened(target: Target, *, resume: bool = True) -> Iterator[Workplace]:
+    place = Workplace.open(target)
     try:
+        if place.plan is None or not resume:
+            place.make_room()
         yield place
     finally:
         place.close()
@@ -121,7 +123,7 @@ def test_a_plan_is_dropped_when_it_is_not_to_be_gone_on_with(target):
 
 
 def test_a_run_that_ended_before_its_plan_is_swept(target):
-    Workplace.open(target, resume=True)._ledger.close()
+    Workplace.open(target)._ledger.close()
     for path in target.unfinished:
         path.write_bytes(b"half")
     target.spool.with_name(target.spool.name + ".distinct").write_bytes(b"half")
@@ -139,7 +141,8 @@ def test_a_crash_between_checkpoint_and_plan_leaves_no_plan(target, monkeypatch)
             raise KeyboardInterrupt
         put(ledger, key, document)
 
-    place = Workplace.open(target, resume=True)
+    place = Workplace.open(target)
+    place.make_room()
     write_spool(target)
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "put", crash)
@@ -162,8 +165,10 @@ def test_without_a_ledger_nothing_is_ours(target, name, kind):
     mine.write_text("mine")
     make(path, kind, mine)
     before = names_in(target.output.parent)
+    place = Workplace.open(target)
     with pytest.raises(DiskError, match="already there, and no ledger tells what for") as caught:
-        Workplace.open(target, resume=True)
+        place.make_room()
+    place.close()
     assert str(path) in caught.value.message
     assert names_in(target.output.parent) == before
     assert mine.read_text() == "mine"
@@ -230,7 +235,7 @@ def prepare(target: Target, *, dead: bytes, old: bool, retried: Path | None = No
         target.dead.write_bytes(OLD_DEAD)
     if retried:
         retried.write_bytes(OLD_DEAD)
-    place = Workplace.open(target, resume=True)
+    place = Workplace.open(target)
     set_out(place, msgspec.structs.replace(PLAN, retried=str(retried) if retried else None))
     answer(place, dead=dead)
     return place
@@ -374,33 +379,6 @@ def test_a_file_that_was_removed_before_it_had_its_name_is_told(target, name):
     assert target.ledger.exists()
 
 
-def test_an_end_is_brought_to_its_end_before_all_is_begun_anew(target, monkeypatch):
-    place = prepare(target, dead=DEAD, old=False)
-    crash_at(monkeypatch, 4, place, replace=False)
-    place._ledger.close()
-    assert target.dead.exists()
-    assert not target.output.exists()
-    with opened(target, resume=False) as place:
-        assert place.plan is None
-        assert place.follows
-        assert target.output.read_bytes() == LINES
-        assert target.dead.read_bytes() == DEAD
-    check_ended(target, DEAD)
-
-
-def test_an_end_that_cannot_be_reached_lets_go_of_the_ledger(target, monkeypatch):
-    place = prepare(target, dead=b"", old=False)
-    crash_at(monkeypatch, 2, place, replace=False)
-    place._ledger.close()
-    target.output.write_bytes(b"mine")
-    for _ in range(2):
-        with pytest.raises(DiskError, match="came into being"):
-            Workplace.open(target, resume=False)
-    with opened(target, resume=False, replace=True) as place:
-        assert place.plan is None
-    check_ended(target, b"")
-
-
 def test_the_end_of_a_fetch_whose_ledger_was_removed_is_no_failure(target):
     place = prepare(target, dead=b"", old=False)
     target.ledger.unlink()
@@ -415,4 +393,4 @@ def test_a_document_that_is_not_understood_lets_go_of_the_ledger(target):
         place._ledger.put("plan", Ending(replace=True))
     for _ in range(2):
         with pytest.raises(DiskError, match="does not understand"):
-            Workplace.open(target, resume=True)
+            Workplace.open(target)

@@ -322,7 +322,9 @@ def test_a_signed_request_can_be_printed(canary):
 
 
 def test_the_documented_success():
-    assert read(SUCCESS) == TagsAnswer([UserTags("u001", ("vip", "beta")), UserTags("u002", ("vip",))], [], ())
+    assert read(SUCCESS) == TagsAnswer(
+        [UserTags("u001", ("vip", "beta")), UserTags("u002", ("vip",))], [], ()
+    )
 
 
 def test_the_documented_partial_success():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Literal, assert_never, assert_type
 
 import aiohttp
 
 import tagferry
-from tagferry.events import Event, Polled, Progress
+from tagferry.events import Event, FetchPlanned, InsecureAddress, Polled, Progress, Submitted
 
 
 async def provide() -> str:
@@ -22,6 +22,12 @@ def listen(event: Event) -> None:
         assert_type(event.delay, float | None)
     if isinstance(event, Progress):
         assert_type(event.total, int | None)
+    if isinstance(event, Submitted):
+        assert_type(event.job_id, str)
+    if isinstance(event, InsecureAddress):
+        assert_type(event.address, str)
+    if isinstance(event, FetchPlanned):
+        assert_type(event.seconds, float)
 
 
 async def clients(session: aiohttp.ClientSession, context: ssl.SSLContext) -> None:
@@ -82,6 +88,131 @@ async def many(tag: tagferry.Export, segment: tagferry.Export) -> None:
                     assert_type(error, tagferry.TagferryError)
                 case _:
                     assert_never(outcome)
+
+
+async def cdp_clients(session: aiohttp.ClientSession, context: ssl.SSLContext) -> None:
+    tagferry.GrowingIOCDP(base_url="http://cdp.example.com", token="t")
+    tagferry.GrowingIOCDP(
+        base_url="http://cdp.example.com",
+        token=provide,
+        scheme="Token",
+        language="US",
+        download_url="http://files.example.com",
+        rate="5/s",
+        max_jobs=100,
+        timeout=30,
+        stall_timeout=30.0,
+        retries=8,
+        session=session,
+        ssl=context,
+        proxy="http://proxy.example.com:3128",
+        on_event=listen,
+    )
+    tagferry.GrowingIOCDP("http://h", "t")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    tagferry.GrowingIOCDP(token="t")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    tagferry.GrowingIOCDP(base_url="http://h", token="t", max_jobs="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def cdp_jobs() -> None:
+    async with tagferry.GrowingIOCDP(base_url="http://cdp.example.com", token="t") as cdp:
+        assert_type(cdp, tagferry.GrowingIOCDP)
+        tag = cdp.tag_users(
+            "tag_rfm",
+            properties=["id_$basic_userId", "usr_gender"],
+            file_format="json",
+            csv_header="key",
+            project=None,
+            space=None,
+        )
+        segment = cdp.segment_users("seg_51activity", project="WlGk4Daj", properties=("usr_gender",))
+        assert_type(tag, tagferry.Export)
+        assert_type(segment, tagferry.Export)
+        cdp.segment_users("seg_51activity")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        cdp.tag_users("tag_rfm", file_format="parquet")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        cdp.tag_users("tag_rfm", csv_header="none")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+        job = await tag.submit()
+        assert_type(job, tagferry.Job)
+        assert_type(job.id, str | None)
+        again = cdp.attach("kqQeWeGr", tag)
+        assert_type(again, tagferry.Export)
+        cdp.attach(5, tag)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        ready = await again.wait(deadline=None)
+        assert_type(ready.job_id, str | None)
+        assert_type(await again.download("out", resume=False), tuple[tagferry.SavedFile, ...])
+    unknown: tagferry.TagferryError = tagferry.SubmitUnknownError("m")
+    del unknown
+
+
+async def later() -> AsyncIterator[str]:
+    yield "xiaojun012"
+
+
+async def look_up_clients(session: aiohttp.ClientSession, context: ssl.SSLContext) -> None:
+    tagferry.TencentIM(sdkappid=1400000000, identifier="admin", secret_key="k")
+    tagferry.TencentIM(sdkappid=1400000000, identifier="admin", user_sig="s", region="singapore")
+    tagferry.TencentIM(
+        sdkappid=1400000000,
+        identifier="admin",
+        user_sig=provide,
+        base_url="https://console.tim.qq.com",
+        service="timpush",
+        rate="79/s",
+        timeout=10,
+        concurrency=100,
+        retries=8,
+        codes={90999: "retry"},
+        session=session,
+        ssl=context,
+        proxy="http://proxy.example.com:3128",
+        on_event=listen,
+    )
+    tagferry.TencentIM(1400000000, "admin")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    tagferry.TencentIM(sdkappid=1, identifier="a", secret_key=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def look_ups() -> None:
+    async with tagferry.TencentIM(sdkappid=1400000000, identifier="admin", secret_key="k") as im:
+        assert_type(im, tagferry.TencentIM)
+        result = await im.get_tags(["xiaojun012", "xiaojun013"])
+        assert_type(result, tagferry.TagResult)
+        assert_type(result.tags, Mapping[str, tuple[str, ...]])
+        assert_type(result.missing, frozenset[str])
+        assert_type(result.failed, Mapping[str, tagferry.AccountError])
+        assert_type(result.failed["x"].code, int | str | None)
+        assert_type(result.failed["x"].message, str)
+        await im.get_tags(later())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+        async with im.stream_tags(later(), ordered=True) as users:
+            assert_type(users, AsyncIterator[tagferry.Tagged | tagferry.Missing | tagferry.AccountFailed])
+            async for user in users:
+                assert_type(user.account, str)
+                match user:
+                    case tagferry.Tagged(account=account, tags=tags):
+                        assert_type(account, str)
+                        assert_type(tags, tuple[str, ...])
+                    case tagferry.Missing():
+                        assert_type(user.tags, None)
+                    case tagferry.AccountFailed(error=error):
+                        assert_type(error, tagferry.AccountError)
+                    case _:
+                        assert_never(user)
+        async with im.stream_tags([5]) as _:  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+            pass
+
+        report = await im.fetch_tags(later(), "tags.jsonl")
+        assert_type(report, tagferry.FetchReport)
+        assert_type(report.state, Literal["done", "skipped"])
+        assert_type(report.output, Path | None)
+        assert_type(report.dead_letters, Path | None)
+        assert_type(report.seconds, float)
+        counts = (report.accounts, report.distinct, report.tagged, report.missing, report.failed)
+        assert_type(counts, tuple[int, int, int, int, int])
+        await im.fetch_tags(
+            ["a"], Path("tags.csv"), ordered=True, deadline=None, if_exists="skip", resume=False
+        )
+        await im.fetch_tags(["a"], "x.csv", if_exists="never")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        assert_type(await im.retry_tags("tags.dead.jsonl"), tagferry.FetchReport)
 
 
 def errors(error: tagferry.TagferryError) -> None:

@@ -22,7 +22,6 @@ from tagferry.lookups.accounts import check_accounts, check_accounts_argument
 from tagferry.lookups.fetch import DEADLINE, Accounts, Job, fetch, pipe, retry
 from tagferry.lookups.outcome import (
     AccountError,
-    AccountFailed,
     FetchReport,
     Missing,
     Outcome,
@@ -216,7 +215,7 @@ class TencentIM:
                         tags[one.account] = one.tags
                     case Missing():
                         missing.add(one.account)
-                    case AccountFailed():
+                    case _:
                         failed[one.account] = one.error
         return TagResult(tags, frozenset(missing), failed)
 
@@ -382,11 +381,10 @@ def _read_treatments(codes: Mapping[int, str]) -> Mapping[int, Treatment]:
     return {code: known[chosen] for code, chosen in codes.items()}
 
 
-def _hide(secret: object) -> Token | None:
+def _hide(secret: Token | None) -> Token | None:
     """Return a secret such that no traceback with local variables shows it; what can be none is empty."""
-    if secret is None or callable(secret):
-        return secret
-    return Secret(secret if isinstance(secret, str) else "")
+    text = secret if isinstance(secret, str) else ""
+    return secret if secret is None or callable(secret) else Secret(text)
 
 
 def _make_credential(
@@ -412,9 +410,6 @@ class _SigMaker:
         self._clock = clock
         self._made = 0.0
         self._count = 0
-
-    def __repr__(self) -> str:
-        return "_SigMaker()"
 
     async def __call__(self) -> str:
         self._made = self._clock.unix()

@@ -37,6 +37,7 @@ DEADLINE = 6 * 3600.0
 _GONE = {404, 410}
 """Statuses of a job that the service does not know any more."""
 _ANEW = "the files of this job are gone; run the same again to make another one"
+_DETACHED = "the files of this job are gone; run it without --job (attach) to make another one"
 
 IfExists = Literal["error", "skip", "replace"]
 
@@ -141,7 +142,8 @@ async def _deliver_job(
         except TagferryError as error:
             if _is_gone(error):
                 await submissions.forget(export, job, place)
-                error.hint = _ANEW if isinstance(error, LinkExpiredError) else error.hint
+                if isinstance(error, LinkExpiredError):
+                    error.hint = _ANEW if export.job_id is None else _DETACHED
             raise
         await submissions.forget(export, job)
         return done

@@ -167,18 +167,17 @@ class Submissions:
         task = asyncio.create_task(self._make(export, making))
         try:
             await asyncio.wait([task])
-        except asyncio.CancelledError:
-            await _settle(task, _GRACE if making.open else 0.0)
-            if making.open:
-                self._untold.add(export.digest)
-                queue.unknown = self._unknown(export, "since it was stopped before the answer came")
-            raise
-        try:
             return task.result()
         except SubmitUnknownError as error:
             if book is not None:
                 error.hint = _SETTLE
             queue.unknown = error
+            raise
+        except asyncio.CancelledError:
+            await _settle(task, _GRACE if making.open else 0.0)
+            if making.open:
+                self._untold.add(export.digest)
+                queue.unknown = self._unknown(export, "since it was stopped before the answer came")
             raise
 
     async def _make(self, export: Export, making: _Making) -> str:

@@ -72,7 +72,8 @@ class Threads(Executor):
     def _leave(self, task: asyncio.Task[object]) -> None:
         with self._changed:
             self._users.discard(task)
-            self._changed.notify_all()
+            if not self._users:
+                self._changed.notify_all()
 
     def _grow(self) -> None:
         try:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,19 +13,20 @@ import msgspec
 from tagferry.deadline import within
 from tagferry.errors import ConfigError, IntegrityError
 from tagferry.events import FetchPlanned
-from tagferry.exports.disk import disk_errors, is_plain, look
+from tagferry.exports.disk import is_plain
 from tagferry.exports.thread import in_thread
 from tagferry.lookups.batch import Asker
 from tagferry.lookups.feed import Batch, SpoolFeed
-from tagferry.lookups.intake import Accounts, DeadLetters, blocks_of, is_gone, name_of, stamp_of
+from tagferry.lookups.intake import Accounts, DeadLetters
+from tagferry.lookups.job import Job
 from tagferry.lookups.lines import render
 from tagferry.lookups.outcome import FetchReport
+from tagferry.lookups.outset import check_plan, set_out
 from tagferry.lookups.pipe import PipePlace
-from tagferry.lookups.plan import Plan
 from tagferry.lookups.saver import Saver
 from tagferry.lookups.service import LookupService
-from tagferry.lookups.spool import Digest, Spool, SpoolReader
-from tagferry.lookups.target import IfExists, Target, output_of
+from tagferry.lookups.spool import SpoolReader
+from tagferry.lookups.target import Target, output_of
 from tagferry.lookups.watermark import Watermark
 from tagferry.lookups.window import Window
 from tagferry.lookups.workers import work_off
@@ -43,29 +43,6 @@ _ORDERED_WINDOW = 500
 keep, their answers are in memory."""
 _COOL = 1.1
 """Seconds before a resumed run sends: what a killed one had in flight may still count."""
-
-
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be fetched, and how."""
-
-    service: LookupService
-    accounts: Accounts
-    target: Target
-    ordered: bool
-    if_exists: IfExists
-    resume: bool
-    retried: Path | None = None
-    """Dead letters that are asked for again; the output then begins with the lines that it has."""
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """What an unfinished fetch must have been begun with."""
-        return {
-            **self.service.settings,
-            "accounts in a call": str(self.service.batch),
-            "order": "of the input" if self.ordered else "as answered",
-            "purpose": "retry" if self.retried else "fetch",
-        }
 
 
 async def fetch(job: Job, deadline: float | None) -> FetchReport:
@@ -111,7 +88,7 @@ async def pipe(
                 if_exists="error",
                 resume=False,
             )
-            await _spool(job, place)
+            await set_out(job, place)
             await _run(job, place)
             return msgspec.structs.replace(_report(place), output=None, dead_letters=None)
         finally:
@@ -125,21 +102,30 @@ async def _fetch(job: Job, stack: AsyncExitStack) -> Workplace | None:
     target = job.target
     if await in_thread(target.check, job.if_exists):
         return None
-    replace = job.if_exists == "replace"
-    opening = functools.partial(Workplace.open, target, resume=job.resume, replace=replace)
-    place = await in_thread(opening, undo=Workplace.close)
-    stack.push_async_callback(in_thread, place.close)
+    place = await _open(target, stack)
+    if place.ending and not job.resume:
+        # Some of its files may have their names already: only at its end nothing is lost.
+        await in_thread(functools.partial(place.finish, replace=job.if_exists == "replace"))
+        place = await _open(target, stack)
+        place.follows = True
     # Again, now that no other run can give the names any more.
     if place.ending is None and await in_thread(target.is_kept, job.if_exists):
         return None
-    if place.plan is None:
-        await _spool(job, place)
+    if place.plan is None or not job.resume:
+        await in_thread(place.make_room)
+        await set_out(job, place)
     else:
-        await _check(job, place.plan, is_ending=place.ending is not None)
+        await check_plan(job, place.plan, is_ending=place.ending is not None)
     if place.ending is None:
         if place.follows:
             job.service.hold(_COOL)
         await _run(job, place)
+    return place
+
+
+async def _open(target: Target, stack: AsyncExitStack) -> Workplace:
+    place = await in_thread(Workplace.open, target, undo=Workplace.close)
+    stack.push_async_callback(in_thread, place.close)
     return place
 
 
@@ -159,69 +145,6 @@ def _report(place: Workplace | PipePlace) -> FetchReport:
         output=target.output,
         dead_letters=target.dead if checkpoint.dead_size else None,
     )
-
-
-async def _check(job: Job, plan: Plan, *, is_ending: bool) -> None:
-    """Make sure that an earlier run set out for the same."""
-    plan.check_settings(job.settings)
-    # At its end, a retry puts what failed again in the place of its input.
-    if is_ending and job.retried:
-        return
-    if await in_thread(is_gone, job.accounts):
-        return
-    stamp = await in_thread(stamp_of, job.accounts)
-    if stamp is None or stamp != plan.stamp:
-        digest = Digest()
-        async with aclosing(blocks_of(job.accounts)) as blocks:
-            async for block in blocks:
-                await in_thread(digest.add, block)
-        plan.check_input(name_of(job.accounts), digest.accounts, digest.hexdigest)
-
-
-async def _spool(job: Job, place: Workplace | PipePlace) -> None:
-    """Write the accounts down, each once, and then what is set out for."""
-    # Before they are read: if they are changed meanwhile, the next run reads them again.
-    stamp = await in_thread(stamp_of, job.accounts)
-    spool = await in_thread(Spool, job.target.spool, undo=Spool.discard)
-    try:
-        async with aclosing(blocks_of(job.accounts)) as blocks:
-            async for block in blocks:
-                await in_thread(spool.add, block)
-        report = await in_thread(spool.finish)
-    except BaseException:
-        await in_thread(spool.discard)
-        raise
-    retried = await in_thread(_find_elsewhere, job)
-    plan = Plan(
-        settings=job.settings,
-        source=name_of(job.accounts),
-        stamp=stamp,
-        digest=report.digest,
-        accounts=report.accounts,
-        distinct=report.distinct,
-        size=report.size,
-        retried=retried,
-    )
-    await in_thread(place.begin, plan, job.target.output if job.retried else None)
-
-
-def _find_elsewhere(job: Job) -> str | None:
-    """Return where dead letters are if they are not beside their output. Blocks.
-
-    Raises:
-        ConfigError: Others are there.
-    """
-    ours, given = job.target.dead, job.retried
-    if given is None:
-        return None
-    there = look(ours)
-    if there is None:
-        return str(given.absolute())
-    with disk_errors(given, "look at"):
-        if os.path.samestat(there, given.stat()):
-            return None
-    msg = f"{ours} is there, and is not {given}"
-    raise ConfigError(msg, hint="ask for those beside the output first: they are of the same output")
 
 
 async def _run(job: Job, place: Workplace | PipePlace) -> None:

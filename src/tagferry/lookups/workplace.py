@@ -42,36 +42,39 @@ class Workplace:
         """Set when only the final names are left to give."""
         self.follows = self.plan is not None
         """Whether an earlier run may have sent requests, a short while ago."""
+        self._is_ours = not ledger.is_new
 
     @classmethod
-    def open(cls, target: Target, *, resume: bool, replace: bool = False) -> Self:
-        """Lock the files of a fetch, and take over what an earlier run left, or drop it.
-
-        Args:
-            target: Their names.
-            resume: Whether to take it over.
-            replace: What to do about files that are there when the names of an earlier run are given.
+    def open(cls, target: Target) -> Self:
+        """Lock the files of a fetch, and read what an earlier run left.
 
         Raises:
-            DiskError: Another run holds them, or something else is in their place.
+            DiskError: Another run holds them, or something else is in the place of the ledger.
         """
         with disk_errors(target.output.parent, "make the directory"):
             target.output.parent.mkdir(parents=True, exist_ok=True)
         ledger = Ledger.open(target.ledger)
         try:
-            place = cls(target, ledger)
-            if place.ending and not resume:
-                # Some of its files may have their names already: only at its end nothing is lost.
-                place.finish(replace=replace)
-                after = cls.open(target, resume=resume)
-                after.follows = True
-                return after
-            if place.plan is None or not resume:
-                place._make_room()
+            return cls(target, ledger)
         except BaseException:
             ledger.close()
             raise
-        return place
+
+    def make_room(self) -> None:
+        """Drop what an earlier run left.
+
+        Raises:
+            DiskError: There was none: without a ledger, what is there is not ours.
+        """
+        strange = [path for path in self.target.unfinished if look(path, follow=False)]
+        if strange and not self._is_ours:
+            msg = f"{' and '.join(map(str, strange))}: already there, and no ledger tells what for"
+            raise DiskError(msg, code="EEXIST", hint="remove it or choose another output")
+        self._is_ours = True
+        for key in (_PLAN, _CHECKPOINT, _ENDING):
+            self._ledger.delete(key)
+        self.plan, self.ending, self.checkpoint = None, None, Checkpoint(totals=Totals())
+        self._clear()
 
     def begin(self, plan: Plan, base: Path | None = None) -> None:
         """Write down what is set out for; the spool is complete.
@@ -155,22 +158,11 @@ class Workplace:
         try:
             self._close_files()
             if self.plan is None:
-                self._clear()
+                if self._is_ours:
+                    self._clear()
                 self._ledger.remove()
         finally:
             self._ledger.close()
-
-    def _make_room(self) -> None:
-        """Drop what an earlier run left; without a ledger there was none, and what is there is not ours."""
-        strange = [path for path in self.target.unfinished if look(path, follow=False)]
-        if strange and self._ledger.is_new:
-            self._ledger.remove()
-            msg = f"{' and '.join(map(str, strange))}: already there, and no ledger tells what for"
-            raise DiskError(msg, code="EEXIST", hint="remove it or choose another output")
-        for key in (_PLAN, _CHECKPOINT, _ENDING):
-            self._ledger.delete(key)
-        self.plan, self.ending, self.checkpoint = None, None, Checkpoint(totals=Totals())
-        self._clear()
 
     def _clear(self) -> None:
         Spool.sweep(self.target.spool)

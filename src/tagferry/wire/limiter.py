@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncGenerator, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Hashable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 
 import anyio
 
@@ -55,21 +56,23 @@ class Limiter:
         """Requests that wait for their turn."""
         return len(self._turns) + (self._head is not None)
 
-    @asynccontextmanager
-    async def permit(self, *, urgent: bool = False) -> AsyncGenerator[Permit]:
+    def permit(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Permit]:
         """Hold a token for one request on the wire; the block ends when its response has come.
 
         When the block ends with an exception or a cancellation and the permit was not marked as answered,
         no response came: the token is kept longer.
         """
-        permit = self._take_at_once() or await self._take(urgent=urgent)
-        try:
-            yield permit
-            permit.answered = True
-        finally:
-            with _guard:
-                self._quota.give_back(permit, self._clock.now(), answered=permit.answered)
-            self._changed.set()
+        return _Block(self, urgent=urgent)
+
+    async def take(self, *, urgent: bool = False) -> Permit:
+        """Wait for a token and take it; `give_back` must follow, whatever happens."""
+        return self._take_at_once() or await self._wait(urgent=urgent)
+
+    def give_back(self, permit: Permit) -> None:
+        """Give a token back: its response has come if it is marked as answered, or will not come."""
+        with _guard:
+            self._quota.give_back(permit, self._clock.now(), answered=permit.answered)
+        self._changed.set()
 
     def void(self, permit: Permit) -> None:
         """Take a permit back at once, since its request is not sent after all."""
@@ -105,7 +108,7 @@ class Limiter:
             at = self._quota.ready_at(now)
             return self._quota.take(now) if at is not None and at <= now else None
 
-    async def _take(self, *, urgent: bool) -> Permit:
+    async def _wait(self, *, urgent: bool) -> Permit:
         ticket = self._turns.join(urgent=urgent)
         if self._head is None:
             self._next()
@@ -134,3 +137,24 @@ class Limiter:
     def _next(self) -> None:
         """Give the turn to the next waiter."""
         self._head = self._turns.call()
+
+
+class _Block:
+    """Holds a token while a block runs; as a generator it would take twice the time of all the rest."""
+
+    __slots__ = ("_limiter", "_permit", "_urgent")
+
+    def __init__(self, limiter: Limiter, *, urgent: bool) -> None:
+        self._limiter = limiter
+        self._urgent = urgent
+
+    async def __aenter__(self) -> Permit:
+        self._permit = await self._limiter.take(urgent=self._urgent)
+        return self._permit
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        permit = self._permit
+        permit.answered = permit.answered or kind is None
+        self._limiter.give_back(permit)

@@ -10,6 +10,7 @@ clock drift) after the *response* to that call. A call arrives before its respon
 from __future__ import annotations
 
 import re
+from collections import deque
 
 import msgspec
 
@@ -79,7 +80,7 @@ class Quota:
         self.pace = 1.0
         """The part of the rate in use: it halves when the service throttles and grows back steadily."""
         self._out = 0
-        self._returns: list[int] = []  # when each token that came back is free again; sorted
+        self._returns: deque[int] = deque()  # when each token that came back is free again; sorted
         self._slot: int | None = None  # when the latest send was due
         self._not_before: int | None = None
         self._silent = False
@@ -103,11 +104,8 @@ class Quota:
 
     def ready_at(self, now: int) -> int | None:
         """Return the earliest time for the next send, or None while only a response can tell."""
-        back = 0
-        while back < len(self._returns) and self._returns[back] <= now:
-            back += 1
-        if back:
-            del self._returns[:back]
+        while self._returns and self._returns[0] <= now:
+            self._returns.popleft()
         if self._probe is not None:
             return None
         at = now

@@ -65,8 +65,10 @@ class Transport:
     ) -> None:
         self._service = service
         self._timeout = timeout
+        # Timers cost as much as reading a head does; one that the whole time-out forestalls is left out.
+        stall = stall_timeout if stall_timeout is not None and stall_timeout < timeout else None
         self._api_timeout = aiohttp.ClientTimeout(
-            total=timeout, connect=_connect_within(timeout), sock_read=stall_timeout
+            total=timeout, connect=_connect_within(timeout), sock_read=stall
         )
         self._given = session
         self._ssl = ssl if ssl is not None else True
