@@ -20,6 +20,36 @@ KINDS = {
         "WARNING",
     ),
     events.LinkRenewed: ({"kind": "k", "id": "x"}, "INFO"),
+    events.Submitted: ({"kind": "k", "id": "x", "job_id": "j"}, "INFO"),
+    events.InsecureAddress: ({"service": "s", "address": "http://cdp.example.com"}, "WARNING"),
+    events.FetchPlanned: (
+        {
+            "kind": "k",
+            "output": "tags.jsonl",
+            "accounts": 3,
+            "distinct": 2,
+            "left": 2,
+            "calls": 1,
+            "seconds": 0.01,
+        },
+        "INFO",
+    ),
+    events.Fetching: (
+        {
+            "kind": "k",
+            "output": "tags.jsonl",
+            "distinct": 2,
+            "tagged": 1,
+            "missing": 0,
+            "failed": 1,
+            "requests": 3,
+            "throttled": 1,
+        },
+        "DEBUG",
+    ),
+    events.Checkpointed: ({"kind": "k", "output": "tags.jsonl", "accounts": 2}, "DEBUG"),
+    events.OddAnswer: ({"kind": "k", "what": "tags were numbers"}, "WARNING"),
+    events.BatchesHalved: ({"kind": "k", "size": 50}, "WARNING"),
     events.PartSaved: ({"kind": "k", "id": "x", "part": 1, "size": 10}, "INFO"),
 }
 

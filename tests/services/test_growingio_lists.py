@@ -417,7 +417,7 @@ async def test_all_pages_of_a_list_have_all_its_items_once(tags, pages):
 
 @pytest.mark.anyio
 async def test_every_list_of_the_service_can_be_read():
-    async with Emulator(Settings(quota_per_second=1000)) as emu:
+    async with Emulator(Settings(quota_per_second=1000, documented_lists=True)) as emu:
 
         async def get(request, headers):
             path = request.url.removeprefix(emu.base_url)

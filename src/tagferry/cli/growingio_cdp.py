@@ -64,6 +64,8 @@ def export_tag(
                 space=options.space,
             )
 
+        # Whatever is listed: the rest has to be right before anything is asked.
+        describe("tag_key")
         exports = choose_exports(
             tag_key,
             selection,
@@ -99,6 +101,8 @@ def export_segment(
                 space=options.space,
             )
 
+        # Whatever is listed: the rest has to be right before anything is asked.
+        describe("segment_key")
         exports = choose_exports(
             segment_key,
             selection,
@@ -115,7 +119,7 @@ def export_segment(
 def _attach(client: GrowingIOCDP, exports: list[Export] | Find, job: str | None) -> list[Export] | Find:
     if job is None:
         return exports
-    if not isinstance(exports, list) or len(exports) != 1:
+    if callable(exports) or len(exports) != 1:
         msg = "--job names one job, and there is more than one key"
         raise ConfigError(msg, hint="give the one key that the job exports")
     return [client.attach(job, exports[0])]

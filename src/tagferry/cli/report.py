@@ -147,7 +147,9 @@ class Report:
     @property
     def can_go_on(self) -> bool:
         """Whether the same command, run again, may bring what is missing."""
-        codes = {exit_code(error) for _, error in self.failed if error is not None}
+        # Of a job of which nobody knows it would say the same again: somebody has to look first.
+        errors = [error for _, error in self.failed if not isinstance(error, SubmitUnknownError)]
+        codes = {exit_code(error) for error in errors if error is not None}
         return self.stopped is not None or bool(codes & _AGAIN)
 
     def command(self, argv: Sequence[str]) -> str:

@@ -216,7 +216,7 @@ async def _blocks(reply: Reply) -> AsyncIterator[bytes]:
         yield block
     await _pause(slow.pause)
     for block in reply.body.read(turn, stop):
-        step = slow.step or len(block)
+        step = slow.step or max(1, len(block))
         for start in range(0, len(block), step):
             yield block[start : start + step]
             await _pause(slow.every)
