@@ -15,6 +15,38 @@ def token(workdir, monkeypatch):
     monkeypatch.setenv("TAGFERRY_GROWINGIO_BASE_URL", "http://127.0.0.1:9")
 
 
+FETCH = ["fetch", "tencent-tags", "a.txt"]
+RETRY = ["retry", "tencent-tags"]
+WRONG_FETCHES = [
+    (["fetch", "tencent-tag"], ['"tencent-tag"', '"tencent-tags"', "tagferry fetch --help"]),
+    (["fetch", "tencent-tags"], ["ACCOUNTS", "--help"]),
+    (["fetch", "tencent-tags", "nix.txt"], ["there is no file nix.txt", "check the name"]),
+    (["fetch", "tencent-tags", "u.csv"], ["needs the name of a column, as in u.csv:uid", "uid, name"]),
+    (["fetch", "tencent-tags", "u.csv:id"], ["has no column id", "did you mean uid?"]),
+    (["fetch", "tencent-tags", "a.txt:uid"], ["there is no file a.txt:uid", ".csv, .jsonl and .parquet"]),
+    (["fetch", "tencent-tags", "."], ["is a directory", "name a file in it"]),
+    ([*FETCH, "b.txt", "c d"], ["more than the command takes: b.txt 'c d'"]),
+    ([*FETCH, "--output", "x.txt"], ["ends in .txt", ".jsonl or .csv"]),
+    ([*FETCH, "--output", "there.jsonl"], ["there.jsonl is already there", "--if-exists skip"]),
+    ([*FETCH, "--output", ""], ["--output", "empty"]),
+    ([*FETCH, "--output", "--json"], ["no option --json", "write ./--json"]),
+    ([*FETCH, "--rate", "fast"], ["'fast'", "100/s"]),
+    ([*FETCH, "--rate", "0/s"], ["'0/s'", "100/s"]),
+    ([*FETCH, "--service", "push"], ['"push"', '"timpush"']),
+    ([*FETCH, "--concurrency", "0"], ["'0'", "from 1 to 10000"]),
+    ([*FETCH, "--deadline", "never"], ["'never'", "2h"]),
+    ([*FETCH, "--json", "--output", "-"], ["both want standard output", "leave one"]),
+    ([*FETCH, "--json", "--quiet"], ["--json and --quiet", "leave one"]),
+    ([*FETCH, "--secret-key", "hunter2"], ["--secret-key", "set TAGFERRY_TENCENT_SECRET_KEY"]),
+    ([*FETCH, "--user-sig=hunter2"], ["--user-sig", "set TAGFERRY_TENCENT_USER_SIG"]),
+    (["fetch", "tencent-tags", "--secret-key=hunter2", "a.txt"], ["--secret-key", "TENCENT_SECRET_KEY"]),
+    (["fetch", "tencent-tags", "--ordred", "a.txt"], ["no option --ordred", "--help"]),
+    ([*RETRY], ["DEAD_LETTERS", "--help"]),
+    ([*RETRY, "a.txt"], ["not named like dead letters", "NAME.dead.jsonl"]),
+    ([*RETRY, "nix.dead.jsonl"], ["nix.jsonl or nix.csv, and neither is there"]),
+    ([*RETRY, "there.dead.jsonl", "--output", "-"], ["not written to standard output", "leave --output"]),
+]
+"""The words of a fetch, then what the message names."""
 WRONG = [
     # the words, then what the message names
     (["exprt"], ['"exprt"', '"export"', "tagferry --help"]),
@@ -71,6 +103,34 @@ def test_wrong_words_are_answered_with_the_next_step(run, argv, parts):
         assert bad not in ran.err
 
 
+@pytest.fixture
+def files(workdir, monkeypatch):
+    """What the wrong fetches are about, and settings with which nothing could be sent."""
+    for name in ("a.txt", "there.jsonl", "there.dead.jsonl"):
+        (workdir / name).write_text("")
+    (workdir / "u.csv").write_text("uid,name\n")
+    for name in ("SDKAPPID", "IDENTIFIER", "SECRET_KEY"):
+        monkeypatch.setenv(f"TAGFERRY_TENCENT_{name}", "1400000000")
+    monkeypatch.setenv("TAGFERRY_TENCENT_SECRET_KEY", CANARY * 4)
+    monkeypatch.setenv("TAGFERRY_TENCENT_BASE_URL", "http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("argv", "parts"), WRONG_FETCHES, ids=[" ".join(argv)[:60] for argv, _ in WRONG_FETCHES]
+)
+def test_wrong_words_of_a_fetch_are_answered_with_the_next_step(run, files, argv, parts):
+    test_wrong_words_are_answered_with_the_next_step(run, argv, parts)
+
+
+@pytest.mark.parametrize("argv", [[*FETCH, "--nix"], [*FETCH, "--json", "--quiet"], [*RETRY, "a.txt"]])
+def test_usage_errors_of_a_fetch_in_json(run, files, argv):
+    ran = run(*argv, "--json")
+    assert ran.code == 2
+    assert (ran.document["outcome"], ran.document["accounts"], ran.document["output"]) == ("failed", 0, None)
+    assert "exports" not in ran.document
+    assert ran.document["error"]["message"]
+
+
 @pytest.mark.parametrize("argv", [[*TAG, "--concurrency", "0"], [*TAG, "--output", ""], [*TAG, "--nix"]])
 def test_usage_errors_in_json(run, argv):
     ran = run(*argv, "--json")
@@ -96,6 +156,8 @@ def test_a_missing_token(run, monkeypatch):
         ["export"],
         ["export", "growingio-tag"],
         ["export", "growingio-segment"],
+        ["fetch", "tencent-tags"],
+        ["retry", "tencent-tags"],
         ["demo"],
         ["emulator"],
     ],

@@ -16,7 +16,7 @@ from tagferry.cli.report import dump
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import run_async, stop_on_signals
 from tagferry.cli.text import plain
-from tagferry.errors import ConfigError, TagferryError
+from tagferry.errors import ConfigError, DeadlineError, TagferryError
 from tagferry.events import Emit
 from tagferry.lookups.outcome import FetchReport
 from tagferry.settings import Settings
@@ -77,8 +77,8 @@ def run_fetch(plan: Plan, options: FetchOptions, invocation: Invocation, *, sour
 
 def _open_streams(screen: Screen, view: FetchView, patience: Patience) -> Streams:
     # They are no streams of the library, but have what is asked of one here.
-    output = Outlet(sys.stdout.buffer, patience.is_over)
-    letters = Letters(screen, sys.stderr.buffer, live=view.is_live, is_over=patience.is_over)
+    output = Outlet(sys.stdout.buffer, patience)
+    letters = Letters(screen, sys.stderr.buffer, live=view.is_live, patience=patience)
     return Streams(cast("BinaryIO", output), cast("BinaryIO", letters))
 
 
@@ -91,6 +91,11 @@ async def _run(work: Work, patience: Patience, end: FetchEnd) -> None:
             end.is_unread = True
         except TagferryError as error:
             end.error = error
+    if patience.is_cut and end.report is not None:
+        # All was answered, but not all was written: it was stopped in its last moment.
+        end.report = None
+        if patience.stop.signal is None:
+            end.error = DeadlineError("the output was not read within the deadline")
     is_open = end.report is None and end.error is None and not end.is_unread
     end.stopped = patience.stop.signal if is_open else None
 

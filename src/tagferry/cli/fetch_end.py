@@ -13,7 +13,7 @@ from tagferry.cli.fetch_view import FetchView
 from tagferry.cli.report import PARTIAL, describe_error, exit_code, fetch_document, goes_on
 from tagferry.cli.stop import EXIT_CODES
 from tagferry.cli.text import plain, show_count, show_seconds
-from tagferry.errors import DeadlineError, RefusedError, TagferryError
+from tagferry.errors import DeadlineError, RefusedError, TagferryError, ThrottledError
 from tagferry.lookups.outcome import FetchReport
 
 __all__ = ["FetchEnd"]
@@ -55,6 +55,9 @@ class FetchEnd:
     def error(self, error: TagferryError) -> None:
         if self._to_stream and isinstance(error, DeadlineError):
             error.hint = "run the same again with a longer --deadline; a stream cannot be gone on with"
+        elif error.hint is None and error.retryable:
+            slower = isinstance(error, ThrottledError)
+            error.hint = "run it again with a lower --rate" if slower else "run it again later: this may pass"
         self._error = error
 
     @property

@@ -22,7 +22,7 @@ VERBS = (
     Entry(
         "demo",
         "tagferry.cli.demo:demo",
-        "See exports of every sort succeed, faults included, against a built-in service.",
+        "See exports and look-ups succeed, faults included, against built-in services.",
         ("tagferry demo", "tagferry demo --output demo-files"),
     ),
     Entry(
@@ -150,7 +150,10 @@ KINDS = {
             "tencent-tags",
             "tagferry.cli.tencent:retry_tags",
             "Ask Tencent IM again for what failed in a fetch, and merge it into its output.",
-            ("tagferry retry tencent-tags tags.dead.jsonl",),
+            (
+                "tagferry retry tencent-tags tags.dead.jsonl",
+                "tagferry retry tencent-tags old/tags.dead.jsonl --output tags.jsonl --json",
+            ),
         ),
     ),
 }

@@ -6,7 +6,6 @@ import os
 import select
 import stat
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import BinaryIO
 
@@ -28,6 +27,8 @@ class Patience:
         self._until = None if deadline is None else time.monotonic() + deadline + _GRACE
         self.stop = Stop()
         """Whether a signal came; whoever listens to signals puts its own here."""
+        self.is_cut = False
+        """Whether something was dropped since it was over: then nothing is complete."""
 
     def is_over(self) -> bool:
         """Tell whether nobody wants to wait any longer."""
@@ -40,12 +41,12 @@ class Outlet:
 
     Args:
         stream: The stream; what it has buffered itself comes later.
-        is_over: Tells whether to drop what no reader takes.
+        patience: How long to wait; when it is over, what no reader takes is dropped.
     """
 
-    def __init__(self, stream: BinaryIO, is_over: Callable[[], bool]) -> None:
+    def __init__(self, stream: BinaryIO, patience: Patience) -> None:
         self._stream = stream
-        self._is_over = is_over
+        self._patience = patience
 
     def write(self, text: bytes) -> int:
         """Write lines; blocks. What nobody takes when the patience is over is dropped.
@@ -74,7 +75,8 @@ class Outlet:
         poll = select.poll()
         poll.register(descriptor, select.POLLOUT)
         while not poll.poll(_LOOK):
-            if self._is_over():
+            if self._patience.is_over():
+                self._patience.is_cut = True
                 return False
         return True
 
@@ -86,12 +88,12 @@ class Letters:
         screen: Where the view is.
         stream: Standard error.
         live: Whether a view renews itself there.
-        is_over: As for `Outlet`.
+        patience: As for `Outlet`.
     """
 
-    def __init__(self, screen: Screen, stream: BinaryIO, *, live: bool, is_over: Callable[[], bool]) -> None:
+    def __init__(self, screen: Screen, stream: BinaryIO, *, live: bool, patience: Patience) -> None:
         self._console = screen.console
-        self._outlet = Outlet(stream, is_over)
+        self._outlet = Outlet(stream, patience)
         self._live = live
 
     def write(self, text: bytes) -> int:

@@ -39,16 +39,19 @@ class _Stream(io.RawIOBase):
         self._read = file.readinto1 if isinstance(file, io.BufferedReader) else file.readinto
         self._number = file.fileno()
         self._stopped = stopped
+        self._ended = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        count = None
+        count = 0 if self._ended else None
         while count is None:
             self._wait()
             # None is no end of the input: somebody else was faster, at a stream that does not wait.
             count = cast("int | None", self._read(buffer))
+        # Who types would have to end it once more each time that a terminal is asked again.
+        self._ended = count == 0
         return count
 
     def _wait(self) -> None:
