@@ -96,6 +96,11 @@ PURE = (
     "exports/naming.py",
     "exports/resume.py",
     "exports/schedule.py",
+    "lookups/accounts.py",
+    "lookups/lines.py",
+    "lookups/outcome.py",
+    "lookups/plan.py",
+    "lookups/watermark.py",
     "services/*.py",
     "wire/address.py",
     "wire/excerpt.py",
@@ -103,6 +108,7 @@ PURE = (
     "wire/origin.py",
     "wire/quota.py",
     "wire/retry.py",
+    "wire/secret.py",
     "wire/status.py",
 )
 

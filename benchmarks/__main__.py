@@ -11,13 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import download, memory
+from benchmarks import download, limiter, lookups, memory
 from benchmarks.compare import MB, Settings
 from benchmarks.figures import Table
 from benchmarks.process import BenchmarkError
 from benchmarks.report import as_json, as_markdown, as_text
 
-BENCHMARKS: Mapping[str, Callable[[Settings], Table]] = {"download": download.run, "memory": memory.run}
+BENCHMARKS: Mapping[str, Callable[[Settings], Table]] = {
+    "download": download.run,
+    "memory": memory.run,
+    "lookups": lookups.run,
+    "limiter": limiter.run,
+}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -32,6 +37,7 @@ def main(words: Sequence[str] | None = None) -> int:
         size=int(given.size * MB),
         directory=given.directory,
         loop=given.loop,
+        large=given.large,
     )
     # Whatever ends us, the server and the files of a run go too.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
@@ -59,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=_positive, default=475, metavar="MB", help="size of the download")
     parser.add_argument("--directory", type=Path, metavar="DIR", help="where downloads are written")
     parser.add_argument("--loop", choices=("auto", "uvloop", "asyncio"), default="auto")
+    parser.add_argument("--large", action="store_true", help="also the sizes that take minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single run to a file")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables to a file")
     return parser
@@ -81,7 +88,7 @@ def _stop(number: int, _frame: object) -> None:
 
 
 def _machine() -> dict[str, str]:
-    packages = ("tagferry", "aiohttp", "anyio", "uvloop")
+    packages = ("tagferry", "aiohttp", "anyio", "msgspec", "uvloop", *limiter.PEERS, "requests")
     return {
         "python": platform.python_version(),
         "packages": ", ".join(f"{name} {_version(name)}" for name in packages),

@@ -31,6 +31,8 @@ class Settings:
     """Where files are written; the place of temporary files unless given."""
     loop: str = "auto"
     """The event loop of ours: ``uvloop``, ``asyncio``, or the better one that is there."""
+    large: bool = False
+    """Sizes that take minutes too."""
 
 
 @dataclass(frozen=True, slots=True)

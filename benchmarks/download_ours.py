@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable
 
 import tagferry
+from benchmarks.loops import loop_factory
 
 
 async def main(url: str, project: str, tag: str, directory: str) -> None:
@@ -16,15 +16,7 @@ async def main(url: str, project: str, tag: str, directory: str) -> None:
     print(json.dumps([{"path": str(f.path), "size": f.size, "sha256": f.sha256} for f in files]))
 
 
-def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if name == "asyncio":
-        return None
-    import uvloop  # noqa: PLC0415
-
-    return uvloop.new_event_loop
-
-
 if __name__ == "__main__":
     *words, loop = sys.argv[1:]
-    with asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
+    with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
         runner.run(main(*words))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.figures import Usage
 
-__all__ = ["BenchmarkError", "own_peak", "require", "run"]
+__all__ = ["BenchmarkError", "environment", "own_peak", "require", "run"]
 
 _TIMEOUT = 600
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -53,7 +53,7 @@ def run(command: Sequence[str], directory: Path) -> tuple[Usage, str]:
         (os.POSIX_SPAWN_OPEN, 2, str(err), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
     ]
     began = time.perf_counter()
-    child = os.posix_spawn(program, list(command), _environment(), file_actions=actions, setpgroup=0)
+    child = os.posix_spawn(program, list(command), environment(), file_actions=actions, setpgroup=0)
     try:
         # An alarm, not a polling loop: nothing of ours may run beside what is measured.
         signal.alarm(_TIMEOUT)
@@ -85,7 +85,8 @@ def own_peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
 
 
-def _environment() -> Mapping[str, str]:
+def environment() -> Mapping[str, str]:
+    """Return the environment of what is run."""
     # An installed package has its bytecode at hand, so ours must not compile itself in every run.
     left_out = {"PYTHONDONTWRITEBYTECODE", "PYTHONDEVMODE", "PYTHONASYNCIODEBUG"}
     kept = {

@@ -45,9 +45,7 @@ def lead(monkeypatch: pytest.MonkeyPatch, name: str, **settings: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_blocks_of_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every block runs."""
-    settings = Settings(
-        job_seconds=0, quota_per_second=50, rows=500, tencent=TencentSettings(people=PEOPLE)
-    )
+    settings = Settings(job_seconds=0, quota_per_second=50, rows=500, tencent=TencentSettings(people=PEOPLE))
     with serve_in_thread(settings) as emulator:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("TAGFERRY_GROWINGIO_TOKEN", emulator.token)
