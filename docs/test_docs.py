@@ -37,9 +37,9 @@ def run_shell(example: Example) -> None:
 
 
 def lead(monkeypatch: pytest.MonkeyPatch, name: str, **settings: str) -> None:
-    """Lead a client to the emulator, whatever address an example gives it."""
+    """Lead a client to the emulator, unless an example gives it an address."""
     client = getattr(tagferry, name)
-    monkeypatch.setattr(tagferry, name, lambda **given: client(**{**given, **settings}))
+    monkeypatch.setattr(tagferry, name, lambda **given: client(**{**settings, **given}))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
