@@ -26,6 +26,7 @@ __all__ = [
     "LogLevel",
     "PrintOptions",
     "ProgressMode",
+    "RetryOptions",
     "Seconds",
     "Selection",
     "SettingsOptions",
@@ -364,3 +365,21 @@ class FetchOptions(ViewOptions, SettingsOptions):
     deadline: Annotated[float | None, _deadline("Seconds for the whole run, or 30m, 2h, none.")] = (
         FETCH_DEADLINE
     )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RetryOptions(FetchOptions):
+    """The options of asking again for what failed: there is an output, and answers are merged into it."""
+
+    output: Annotated[
+        Path | None,
+        Parameter(
+            converter=read_file,
+            allow_leading_hyphen=True,
+            metavar="FILE",
+            group=TRANSFER,
+            help="The output that the dead letters came from, by default the one beside them.",
+        ),
+    ] = None
+    if_exists: Annotated[IfExists, Parameter(show=False)] = "replace"

@@ -24,8 +24,9 @@ GUARD = 2_000_000
 QUARANTINE = 4 * SECOND
 """Kept beyond the period, in ns, when no response came: the request may still be on its way."""
 _SPACING = 0.7
-"""Sends are at least this part of ``period / calls`` apart: a start is no burst, and what a stall held up is made
-up for within two seconds. Tokens set the pace in the long run; at 0.98 a stall each second cost a tenth of it."""
+"""Sends are at least this part of ``period / calls`` apart: a start is no burst, and what a stall held up
+is made up for within two seconds. Tokens set the pace in the long run; at 0.98 a stall each second cost a
+tenth of it."""
 _SLOWER = 0.5
 _SLOWEST = 1 / 16
 _RECOVERY = 15 * SECOND
