@@ -357,7 +357,8 @@ class Promise(RuleBasedStateMachine):
             assert at <= bound
             # Asked of a copy: a quota's time never goes back.
             assert copy.deepcopy(self.quota).ready_at(bound) == bound
-        spacing = int(0.98 * rate.period / rate.calls / self.quota.pace)
+        pace = self.quota.pace
+        spacing = int((0.7 if pace == 1.0 else 1 / pace) * rate.period / rate.calls)
         held = [s for s in self.history if s[1] is None or s[1] + 2 * SECOND + GUARD + QUARANTINE >= self.now]
         if len(held) < rate.calls and self.lowered <= self.now - 10 * SECOND and not self.out:
             slots = [self.now, self.not_before] + (
