@@ -269,3 +269,9 @@ def test_text_is_made_safe():
     redactor.learn(["s3cret", " "])
     text = redactor.clean("s3cret https://h/p?sign=a/b&x=1 \x1b\x07\n")
     assert text == "*** https://h/p?… \\x1b\\x07\n"
+
+
+def test_a_secret_of_a_few_letters_is_not_looked_for_in_words():
+    redactor = Redactor()
+    redactor.learn(["x", "a.b"])
+    assert redactor.clean("next: text x, a.b and axb, token=x") == "next: text ***, *** and axb, token=***"
