@@ -446,5 +446,5 @@ async def test_a_real_server_never_counts_101_in_any_second():
     server.close()
     await server.wait_closed()
     assert most_in_a_second(arrivals) <= 100
-    # How much of the rate is used is told on virtual time; here enough must come for the bound to mean something.
+    # How much of the rate is used is told on virtual time; here the bound must mean something.
     assert len(arrivals) > 100
