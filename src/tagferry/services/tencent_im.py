@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import quote
 
 import msgspec
@@ -184,10 +185,14 @@ def make_signer(
     """
     head = f"?sdkappid={sdkappid}&identifier={quote(identifier, safe='')}&usersig="
 
+    @lru_cache(maxsize=1)  # one signature serves very many requests
+    def quoted(user_sig: str) -> str:
+        # One of the documented letters stays as it is; a foreign one may have others.
+        return quote(user_sig, safe="*")
+
     def sign(request: Request, user_sig: str) -> Request:
         label = min(int(chance() * _LABELS), _LABELS - 1)
-        # A UserSig of the documented letters stays as it is; a foreign one may have others.
-        tail = f"{quote(user_sig, safe='*')}&random={label}&contenttype=json"
+        tail = f"{quoted(user_sig)}&random={label}&contenttype=json"
         return msgspec.structs.replace(request, url=f"{request.url}{head}{tail}")
 
     return sign
