@@ -1,10 +1,12 @@
 """The client of GrowingIO CDP, end to end: jobs that are made once, and their files."""
 
 import asyncio
+import base64
 import contextlib
 import gc
 import gzip
 import hashlib
+import json
 import math
 import random
 import socket
@@ -37,7 +39,7 @@ from tagferry import (
 )
 from tagferry.emulator import Emulator
 from tagferry.emulator.wire import json_reply
-from tagferry.events import PartSaved, Polled, Retrying, Submitted, Throttled, UnknownStatus
+from tagferry.events import PartSaved, Polled, Resumed, Retrying, Submitted, Throttled, UnknownStatus
 from tagferry.exports import delivery, workplace
 from tagferry.exports import export as export_module
 from tagferry.exports.record import Submission
@@ -281,6 +283,34 @@ async def test_scheme_and_language_of_old_and_of_english_servers(tmp_path):
     async with open_cdp(tmp_path / "bare", fast(scheme=""), scheme="") as world:
         world.check_tag(await world.tag().download(world.out))
         assert world.emulator.seen.of(SUBMIT)[0].values("Authorization") == [TOKEN]
+
+
+@pytest.mark.parametrize(("header", "languages"), [("name", ["CH", "US"]), ("key", ["CH"])])
+async def test_a_file_with_names_is_not_taken_up_in_another_language(tmp_path, header, languages):
+    wish = {"csv_header": header, "properties": ["usr_gender"]}
+    async with open_cdp(tmp_path, retries=0, language="CH") as world:
+        world.order("cut@300 x2", operation=DOWNLOAD)
+        with pytest.raises(UnavailableError):
+            await world.tag(**wish).download(world.out)
+        async with world.client_of(language="US") as english:
+            files = await english.tag_users(TAG, **wish).download(world.out)
+        parameters = ["csvHeaderType=name", "language=US"] if header == "name" else []
+        world.check(files, world.source(TAG, "usr_gender", *parameters))
+        assert len(world.jobs()) == len(languages)
+        assert len(world.of(Resumed)) == (header == "key")
+
+
+async def test_what_was_begun_by_one_process_is_the_same_export_in_another(cdp):
+    export = cdp.client.tag_users("a", properties=["usr_a"], csv_header="name")
+    facts = [
+        "growingio-cdp-tag",
+        "POST",
+        f"{cdp.emulator.base_url}/v1/api/user_tags/a/export_jobs",
+        [["Content-Type", "application/json"]],
+        base64.b64encode(b'{"properties":["usr_a"],"fileFormat":"csv","csvHeaderType":"name"}').decode(),
+    ]
+    text = json.dumps(facts, separators=(",", ":"))
+    assert export.digest == hashlib.sha256(text.encode()).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ _LAPSED = frozenset({404, 410})
 """The links of a job never change: these say that its files are gone."""
 _NOT_FOUND = 404
 _FILE_HINTS = {
+    400: "the download host does not take the path as the service gave it; check the download URL",
     401: "the download host wants a good token; it is given to the API's own origin and to download_url only",
     403: "the token's user may not fetch this file, or the download host wants a token",
 }
@@ -302,7 +303,7 @@ class GrowingIOCDP:
             name=spec.name,
             stem=make_stem(spec.kind, *spec.ids),
             ending=".jsonl" if spec.file_format == "json" else ".csv",
-            request=cdp.ask_submit(self._base_url, spec),
+            request=cdp.ask_submit(self._base_url, spec, language=self._language),
             backend=self._backend,
             poller=self._poller,
         )
