@@ -463,6 +463,27 @@ LOST = {
 }
 
 
+async def test_a_server_that_closes_idle_connections_as_the_submission_comes_makes_the_job(tmp_path):
+    async def act(writer, number):
+        if number == 0:
+            writer.write(reply(b'{"id":"j1"}' if raw.lines[-1].startswith(b"POST") else b"[]"))
+        else:
+            writer.close()
+
+    async with serve(act) as raw, GrowingIOCDP(base_url=raw.url, token=TOKEN) as client:
+        for number in range(3):
+            await client.list_projects()
+            job = await client.tag_users(f"tag_{number}").submit()
+            assert job.id == "j1"
+    # A list finds out, and is asked for again.
+    assert [line.partition(b" ")[0] for line in raw.lines] == [b"GET", b"POST"] + [
+        b"GET",
+        b"GET",
+        b"POST",
+    ] * 2
+    assert raw.connections == 6
+
+
 @pytest.mark.parametrize("case", LOST)
 @pytest.mark.parametrize("settle", ["attach", "anew"])
 async def test_a_lost_answer_is_never_followed_by_a_second_job_of_itself(tmp_path, case, settle):

@@ -72,7 +72,9 @@ class GrowingIOCDP:
         timeout: Seconds for one API request.
         stall_timeout: Seconds in which a transfer must bring some bytes.
         retries: How often a failed request or transfer is tried again in a row.
-        session: Your own aiohttp session for API requests; you close it. Downloads never use it.
+        session: Your own aiohttp session for API requests; you close it. Downloads never use it. Without
+            one, each job is asked for on a connection of its own, since a server may close a kept one just as
+            it is used again; with yours, set ``force_close`` for the same.
         ssl: Your own TLS settings.
         proxy: The URL of a proxy. Proxies of the environment are not used.
         on_event: Called with every `tagferry.events.Event`; must not block.

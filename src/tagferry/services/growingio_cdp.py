@@ -139,6 +139,7 @@ def ask_submit(base_url: str, spec: ExportSpec, *, language: str | None = None) 
         url=url,
         headers=headers,
         body=msgspec.json.encode(wish),
+        once=True,
     )
 
 
