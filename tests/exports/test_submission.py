@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tagferry import download_all
 from tagferry.errors import DiskError, RefusedError, SubmitUnknownError, UnavailableError
-from tagferry.events import Submitted
+from tagferry.events import Attached, Submitted
 from tagferry.exports import submission as module
 from tagferry.exports.job import Job
 from tagferry.exports.record import Submission
@@ -142,6 +142,7 @@ def test_a_job_of_an_earlier_run_is_taken_up():
     service, book = Service(), Book(Submission("older"))
     assert run_virtual(lambda: service.job(service.export(), book)) == "older"
     assert (service.arrived, book.notes) == (0, [])
+    assert service.events == [Attached(kind="k", id="x", job_id="older")]
 
 
 @pytest.mark.parametrize("anew", [False, True])

@@ -322,6 +322,15 @@ class CDPOptions(ExportOptions):
     csv_header: Annotated[
         Literal["key", "name"], Parameter(group=TRANSFER, help="What the header row of a CSV has.")
     ] = "key"
+    no_resume: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            group=TRANSFER,
+            help="Begin unfinished files anew, and make other jobs for them.",
+            show_default=False,
+        ),
+    ] = False
     space: Annotated[
         str | None, Parameter(converter=read_text, metavar="ID", group=TRANSFER, help="The space (4.x).")
     ] = None

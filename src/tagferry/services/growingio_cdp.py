@@ -281,7 +281,7 @@ _SUBMIT_HINTS = {
     401: TOKEN_HINT,
     403: "the token's user may not export this; ask the administrator of the CDP",
     404: "check the base URL, project and space; 2.9 to 2.11 have no spaces",
-    500: "check the key with tagferry list, and that the project and the token's user may see it",
+    500: "check key and properties with tagferry list, and that project and token's user may see them",
     413: "the service, or a proxy before it, finds the request too long: export fewer properties",
 }
 _RESULT_HINTS = {
