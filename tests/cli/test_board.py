@@ -7,9 +7,10 @@ from rich.console import Console
 
 from tagferry import errors, events
 from tagferry.cli.board import Board
+from tagferry.cli.document import dump
 from tagferry.cli.logs import Redactor
 from tagferry.cli.progress import LineView, LiveView, View
-from tagferry.cli.report import Report, dump, exit_code
+from tagferry.cli.report import Report, exit_code
 from tagferry.cli.text import plain, show_bytes, show_seconds
 from tagferry.exports.outcome import ExportDone, ExportFailed, SavedFile
 

@@ -204,7 +204,7 @@ def test_help_without_words_is_asked_for_but_not_without_a_kind(run):
 def test_durations(text, seconds):
     from cyclopts import Token
 
-    from tagferry.cli.options import read_deadline
+    from tagferry.cli.words import read_deadline
 
     assert read_deadline(float, [Token(value=text)]) == seconds
 

@@ -19,10 +19,11 @@ from cyclopts import (
 )
 
 from tagferry import __version__
+from tagferry.cli.document import dump, failure_document
 from tagferry.cli.kinds import KINDS, VERB_HELP, VERBS, Entry
 from tagferry.cli.logs import Redactor
 from tagferry.cli.options import Invocation
-from tagferry.cli.report import dump, exit_code, failure_document
+from tagferry.cli.report import exit_code
 from tagferry.cli.screen import Screen, set_up_streams
 from tagferry.errors import TagferryError
 from tagferry.settings import FILE_NAME, SETTINGS

@@ -7,10 +7,11 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from tagferry.cli.config import resolve
+from tagferry.cli.document import dump
 from tagferry.cli.insecure import warning_on
 from tagferry.cli.logs import logging_to
 from tagferry.cli.progress import View, open_view
-from tagferry.cli.report import Report, dump
+from tagferry.cli.report import Report
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import run_async, stop_on_signals
 from tagferry.cli.text import plain, show_bytes, show_seconds

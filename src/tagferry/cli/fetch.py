@@ -8,12 +8,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from tagferry.cli.config import resolve
+from tagferry.cli.document import dump
 from tagferry.cli.fetch_end import FetchEnd
 from tagferry.cli.fetch_view import FetchView, open_fetch_view
 from tagferry.cli.insecure import warning_on
 from tagferry.cli.logs import logging_to
 from tagferry.cli.outlet import Letters, Outlet, Patience
-from tagferry.cli.report import dump
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import run_async, stop_on_signals
 from tagferry.cli.text import plain

@@ -11,9 +11,9 @@ import msgspec
 from rich.console import Console
 
 from tagferry.cli.config import resolve
+from tagferry.cli.document import dump, failure_document
 from tagferry.cli.insecure import warning_on
 from tagferry.cli.logs import logging_to
-from tagferry.cli.report import dump, failure_document
 from tagferry.cli.screen import Screen
 from tagferry.cli.selection import MATCH_HINT, keep_matching
 from tagferry.cli.stop import EXIT_CODES, Stop, run_async, stop_on_signals

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from tagferry.cli.fetch import Streams, Work, run_fetch
-from tagferry.cli.options import TRANSFER, FetchOptions, Invocation, RetryOptions, read_input, read_path
+from tagferry.cli.options import TRANSFER, FetchOptions, Invocation, RetryOptions
+from tagferry.cli.words import read_input, read_path
 from tagferry.clients.tencent_im import TencentIM
 from tagferry.errors import ConfigError
 from tagferry.events import Emit

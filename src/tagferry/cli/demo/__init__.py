@@ -17,12 +17,14 @@ from tagferry.cli.demo.growingio_cdp import GrowingIOCDPPart
 from tagferry.cli.demo.lookups import LookupsPart
 from tagferry.cli.demo.part import Part, Stage
 from tagferry.cli.demo.service import open_service
+from tagferry.cli.document import dump
 from tagferry.cli.logs import logging_to
-from tagferry.cli.options import TRANSFER, Invocation, ViewOptions, read_path
-from tagferry.cli.report import PARTIAL, dump
+from tagferry.cli.options import TRANSFER, Invocation, ViewOptions
+from tagferry.cli.report import PARTIAL
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import EXIT_CODES, run_async, stop_on_signals
 from tagferry.cli.table import draw
+from tagferry.cli.words import read_path
 
 __all__ = ["PARTS", "demo"]
 
