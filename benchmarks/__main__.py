@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import download, limiter, lookups, memory
+from benchmarks import download, limiter, lookups, memory, poller
 from benchmarks.compare import MB, Settings
 from benchmarks.figures import Table
 from benchmarks.process import BenchmarkError
@@ -22,6 +22,7 @@ BENCHMARKS: Mapping[str, Callable[[Settings], Table]] = {
     "memory": memory.run,
     "lookups": lookups.run,
     "limiter": limiter.run,
+    "poller": poller.run,
 }
 
 
@@ -88,7 +89,16 @@ def _stop(number: int, _frame: object) -> None:
 
 
 def _machine() -> dict[str, str]:
-    packages = ("tagferry", "aiohttp", "anyio", "msgspec", "uvloop", *limiter.PEERS, "requests")
+    packages = (
+        "tagferry",
+        "aiohttp",
+        "anyio",
+        "msgspec",
+        "uvloop",
+        *limiter.PEERS,
+        *poller.PEERS,
+        "requests",
+    )
     return {
         "python": platform.python_version(),
         "packages": ", ".join(f"{name} {_version(name)}" for name in packages),

@@ -35,7 +35,7 @@ class Poller:
     """Waits for the jobs of one client.
 
     The waiting is done by the callers' own tasks; the quota of the service gives them their turns in the
-    order in which their delays ended, and first questions, which start a job, take turns with the others.
+    order in which their delays ended, and two first questions, which start jobs, go for one of the others.
     """
 
     def __init__(self, service: ExportService) -> None:
