@@ -125,7 +125,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """A smoke of the benchmarks in seconds; without arguments small sizes, else what is given."""
+    """A smoke of the benchmarks in seconds, or what is given.
+
+    `nox -s bench -- --large --markdown docs/benchmarks.md --json benchmarks.json` measures all, in an hour.
+    """
     session.install("-q", f"{wheel(session)}[cli,speed]", *groups("bench"))
     session.run("python", "-m", "benchmarks", *(session.posargs or ["--quick"]))
 

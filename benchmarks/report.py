@@ -12,8 +12,9 @@ __all__ = ["as_json", "as_markdown", "as_text"]
 
 _INTRODUCTION = """\
 Whole processes, ours and a peer in turn, in one run on one machine; a ratio is taken pair by pair, and then
-their median. The notes below a table say what is compared with what, and where we are not ahead.
-Written, and not by hand, by"""
+their median. The notes below a table say what is compared with what. What runs beside ours has to be there:
+nginx, curl, if wanted aria2c, and the packages of the group `bench` in `pyproject.toml`, which `nox -s bench`
+installs. It is written, and not by hand, by"""
 
 
 def as_text(tables: Sequence[Table], machine: Mapping[str, str]) -> str:
