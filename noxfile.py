@@ -118,9 +118,9 @@ PURE = (
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Every code block of the README and the guide runs."""
+    """Every code block of the README and the guide runs, and the reference is of these docstrings."""
     session.install("-q", f"{wheel(session)}[cli,speed]", *groups("test", "docs"))
-    session.run("pytest", "docs")
+    session.run("pytest", "docs", "-n", str(os.cpu_count() or 1))
 
 
 @nox.session

@@ -1,31 +1,112 @@
 """The examples run, as they are, against the emulator."""
 
+import json
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tagferry.emulator import Settings, serve_in_thread
+from tagferry.emulator import (
+    DEMO_IDENTIFIER,
+    DEMO_SDKAPPID,
+    DEMO_SECRET_KEY,
+    Emulator,
+    Settings,
+    serve_in_thread,
+)
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
+@pytest.fixture
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    with serve_in_thread(Settings(job_seconds=0, quota_per_second=50)) as emulator:
+        monkeypatch.setenv("TAGFERRY_GROWINGIO_BASE_URL", emulator.base_url)
+        monkeypatch.setenv("TAGFERRY_GROWINGIO_TOKEN", emulator.token)
+        monkeypatch.setenv("TAGFERRY_TENCENT_BASE_URL", emulator.base_url)
+        monkeypatch.setenv("TAGFERRY_TENCENT_SDKAPPID", str(DEMO_SDKAPPID))
+        monkeypatch.setenv("TAGFERRY_TENCENT_IDENTIFIER", DEMO_IDENTIFIER)
+        monkeypatch.setenv("TAGFERRY_TENCENT_SECRET_KEY", DEMO_SECRET_KEY)
+        yield emulator
+
+
+def run(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+def check_file(emulator: Emulator, folder: Path, tag: str) -> None:
+    body = (folder / "out" / f"growingio-tag-nxog09md-{tag}.csv").read_bytes()
+    assert body == emulator.source("growingio-tag", "nxog09md", tag).bytes()
+
+
 def test_every_example_is_short_and_has_a_test():
     for path in EXAMPLES.glob("*.py"):
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 40, path.name
+        assert len(path.read_text(encoding="utf-8").splitlines()) < 40, path.name
         assert f"test_{path.stem}" in globals(), f"{path.name} has no test"
 
 
-def test_many_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    with serve_in_thread(Settings(job_seconds=0, quota_per_second=50)) as emulator:
-        emulator.faults.add("growingio-saas.download", "cut@1000")
-        monkeypatch.setenv("TAGFERRY_GROWINGIO_BASE_URL", emulator.base_url)
-        monkeypatch.setenv("TAGFERRY_GROWINGIO_TOKEN", emulator.token)
-        command = [sys.executable, EXAMPLES / "many_exports.py", "nxog09md", "5rREn4PL", "7sKp2QwZ"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
-        assert done.stdout.count("growingio-tag-nxog09md-") == 2
-        assert "TransferBroken" in done.stderr
-        assert emulator.token not in done.stdout + done.stderr
-        body = (tmp_path / "out" / "growingio-tag-nxog09md-5rREn4PL.csv").read_bytes()
-        assert body == emulator.source("growingio-tag", "nxog09md", "5rREn4PL").bytes()
+def test_one_export(tmp_path: Path, emulator: Emulator):
+    done = run(tmp_path, EXAMPLES / "one_export.py", "nxog09md", "5rREn4PL")
+    assert done.returncode == 0, done.stderr
+    assert emulator.source("growingio-tag", "nxog09md", "5rREn4PL").sha256 in done.stdout
+    check_file(emulator, tmp_path, "5rREn4PL")
+
+
+def test_one_export_that_fails(tmp_path: Path, emulator: Emulator):
+    failed = run(tmp_path, EXAMPLES / "one_export.py", "nxog09md", "no-id")
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    assert "no-id" in failed.stderr
+
+
+def test_many_exports(tmp_path: Path, emulator: Emulator):
+    emulator.faults.add("growingio-saas.download", "cut@1000")
+    done = run(tmp_path, EXAMPLES / "many_exports.py", "nxog09md", "5rREn4PL", "7sKp2QwZ")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("growingio-tag-nxog09md-") == 2
+    assert "TransferBroken" in done.stderr
+    assert emulator.token not in done.stdout + done.stderr
+    check_file(emulator, tmp_path, "5rREn4PL")
+
+
+def test_bulk_tags(tmp_path: Path, emulator: Emulator):
+    accounts = [f"user{number}" for number in range(250)]
+    (tmp_path / "accounts.txt").write_text("\n".join([*accounts, "code90012-ming", *accounts]))
+    done = run(tmp_path, EXAMPLES / "bulk_tags.py", "accounts.txt", "tags.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert "251 accounts to go" in done.stderr
+    assert " of 251\n" in done.stderr
+    assert done.stdout.endswith(" 1 tags.dead.jsonl\n")
+    lines = (tmp_path / "tags.jsonl").read_bytes().splitlines()
+    told = [json.loads(line)["account"] for line in lines]
+    assert sorted(told) == sorted(accounts)
+
+
+def test_web_exports(tmp_path: Path, emulator: Emulator):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = [sys.executable, EXAMPLES / "web_exports.py", str(port)]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as server:
+        states: dict[str, str] = {}
+        ends = time.monotonic() + 30
+        while set(states.values()) != {"done"} and time.monotonic() < ends:
+            time.sleep(0.1)
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/exports") as answer:
+                states = json.load(answer)
+        server.send_signal(signal.SIGINT)
+    assert len(states) == 3
+    assert set(states.values()) == {"done"}
+    check_file(emulator, tmp_path, "8dQbzkRa")
+
+
+def test_test_pipeline(tmp_path: Path):
+    done = run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLES / "test_pipeline.py")
+    assert "2 passed" in done.stdout, done.stdout
