@@ -1,4 +1,4 @@
-"""Ferries user tags and user segments out of GrowingIO onto your disk.
+"""Ferries user tags and user segments out of GrowingIO and Tencent IM onto your disk.
 
 Every byte exactly once, at the full speed that the service allows.
 """

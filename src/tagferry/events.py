@@ -169,7 +169,7 @@ class FetchPlanned(Event, frozen=True, kw_only=True):
 
 
 class Fetching(Event, frozen=True, kw_only=True):
-    """A fetch goes on; emitted a few times a second."""
+    """A fetch goes on; emitted a few times a second, and when it is done."""
 
     kind: str
     output: str

@@ -220,12 +220,12 @@ def test_a_checkpoint_comes_every_second():
         with suppress(asyncio.CancelledError):
             await running
         assert [round(time - begin, 3) for time in times] == [1.0, 2.0, 3.0, 4.0, 5.0]
-        # A few times a second, not at every batch.
-        assert len(scene.of(Fetching)) == 20
+        # A few times a second, not at every batch, and at each checkpoint: the last one tells the end.
+        assert len(scene.of(Fetching)) == 20 + 5
         await asyncio.sleep(1)
         for number in range(20, 40):
             await scene.put(number)
-        assert len(scene.of(Fetching)) == 21
+        assert len(scene.of(Fetching)) == 20 + 5 + 1
 
     run_virtual(main)
 

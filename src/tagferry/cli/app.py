@@ -30,7 +30,11 @@ from tagferry.settings import FILE_NAME, SETTINGS
 
 __all__ = ["build", "run"]
 
-_SECRETS = {one.key.replace("_", "-"): one.env for one in SETTINGS if one.secret}
+_SECRETS = {
+    key.replace("_", "-"): " or ".join(one.env for one in SETTINGS if one.secret and one.key == key)
+    for key in (one.key for one in SETTINGS if one.secret)
+}
+"""What could be tried as an option, and the variables that it could be about."""
 _ABOUT = "Ferry user tags and segments out of GrowingIO and Tencent IM onto your disk."
 
 
@@ -129,6 +133,9 @@ def _message(error: CycloptsError) -> str:
         given = {error.keyword, *(error.unused_tokens or ())}.intersection(error.argument.names)
         return f"{given.pop()} needs a value" if given else f"{error.argument.name} is missing"
     text, option = str(error), _option_of(error)
+    if (name := option.partition("=")[0]).lstrip("-") in _SECRETS:
+        # Not a guess at what else could have been meant.
+        return f"there is no option {name}"
     # What stands behind an option that does not exist may be a secret.
     return text.replace(option, option.partition("=")[0]) if option else text
 

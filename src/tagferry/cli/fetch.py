@@ -16,7 +16,7 @@ from tagferry.cli.logs import logging_to
 from tagferry.cli.outlet import Letters, Outlet, Patience
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import run_async, stop_on_signals
-from tagferry.cli.text import plain
+from tagferry.cli.text import plain, show_count
 from tagferry.errors import ConfigError, DeadlineError, TagferryError
 from tagferry.events import Emit
 from tagferry.lookups.outcome import FetchReport
@@ -120,4 +120,4 @@ def _tell(end: FetchEnd, options: FetchOptions, screen: Screen) -> None:
 def _show(report: FetchReport) -> str:
     if report.state == "skipped":
         return f"{plain(report.output)}: skipped, it is there already"
-    return f"{plain(report.output)}  {report.tagged + report.missing:,} accounts"
+    return f"{plain(report.output)}  {show_count(report.tagged + report.missing, 'account')}"

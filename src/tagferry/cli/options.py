@@ -71,7 +71,7 @@ def _flag(help_: str, *names: str, group: Group = OUTPUT) -> Parameter:
 
 Json = Annotated[bool, _flag("Print one JSON document to standard output.")]
 Level = Annotated[
-    LogLevel, Parameter(converter=read_level, group=OUTPUT, help="What the log on standard error tells.")
+    LogLevel, Parameter(converter=read_level, group=OUTPUT, help="How much the log on standard error tells.")
 ]
 
 

@@ -127,6 +127,8 @@ class Saver:
             self._room.set()
         counts = self._counts
         accounts = counts.tagged + counts.missing + counts.failed
+        # A view that listens to progress alone should see the end, too.
+        self._tell()
         self._emit(Checkpointed(kind=self._kind, output=str(self._place.target.output), accounts=accounts))
 
     def _put_down(self, answers: bytes, dead: bytes, low: int, above: list[int], totals: Totals) -> None:
