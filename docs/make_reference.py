@@ -149,7 +149,8 @@ def spell(annotation: Any) -> str:
             return path if isinstance(annotation, griffe.ExprAttribute) else annotation.name
         found = PACKAGE[path.removeprefix("tagferry.")]
         alias = found.final_target if found.is_alias else found
-        return spell(alias.value) if alias.is_attribute and alias.value else alias.name
+        is_type = alias.is_attribute and alias.value and not isinstance(alias.value, griffe.ExprCall)
+        return spell(alias.value) if is_type else alias.name
     if isinstance(annotation, griffe.Expr):
         return "".join(map(spell, annotation.iterate(flat=False)))
     return f"{annotation}"
