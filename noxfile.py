@@ -120,7 +120,7 @@ PURE = (
 def docs(session: nox.Session) -> None:
     """Every code block of the README and the guide runs, and the reference is of these docstrings."""
     session.install("-q", f"{wheel(session)}[cli,speed]", *groups("test", "docs"))
-    session.run("pytest", "docs", "-n", str(os.cpu_count() or 1))
+    session.run("pytest", "docs", "-n", str(os.cpu_count() or 1), "--dist", "worksteal")
 
 
 @nox.session

@@ -9,7 +9,6 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from sybil.parsers.markdown import CodeBlockParser
 import tagferry
 from tagferry.__main__ import main
 from tagferry.cli.report import failure_document
+from tagferry.clients import growingio, growingio_cdp
 from tagferry.emulator import (
     DEMO_IDENTIFIER,
     DEMO_SDKAPPID,
@@ -30,7 +30,6 @@ from tagferry.emulator import (
     TencentSettings,
     serve_in_thread,
 )
-from tagferry.exports.schedule import PollSchedule
 from tagferry.settings import ConfigFile, layer
 
 PEOPLE = {"xiaojun012": ["a", "b"], "xiaojun013": ["a", "c"]}
@@ -51,6 +50,16 @@ CLIENTS = {
     "GrowingIOCDP": ("tagferry", "tagferry.cli.growingio_cdp"),
     "TencentIM": ("tagferry", "tagferry.cli.tencent"),
 }
+# A real job takes minutes, so that nobody wants to ask for it so often.
+POLL_SOON = """
+from functools import partial
+
+from tagferry.clients import growingio, growingio_cdp
+from tagferry.exports.schedule import PollSchedule
+
+for client in (growingio, growingio_cdp):
+    client.PollSchedule = partial(PollSchedule, floor=0.02, cap=0.1)
+"""
 
 
 def run_python(example: Example) -> None:
@@ -60,6 +69,7 @@ def run_python(example: Example) -> None:
         PythonEvaluator()(example)
         return
     Path("test_block.py").write_text(example.parsed, encoding="utf-8")
+    Path("conftest.py").write_text(POLL_SOON, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_block.py"]
     subprocess.run(command, check=True, timeout=60)
 
@@ -127,10 +137,9 @@ def test_blocks_of_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monk
         lead(monkeypatch, "GrowingIO", base_url=emulator.base_url, rate="50/s")
         lead(monkeypatch, "GrowingIOCDP", base_url=emulator.base_url)
         lead(monkeypatch, "TencentIM", base_url=emulator.base_url)
-        for module in ("growingio", "growingio_cdp"):
-            # A real job takes minutes, so that nobody wants to ask for it so often.
-            soon = partial(PollSchedule, floor=0.02, cap=0.1)
-            monkeypatch.setattr(f"tagferry.clients.{module}.PollSchedule", soon)
+        for module in (growingio, growingio_cdp):
+            monkeypatch.setattr(module, "PollSchedule", module.PollSchedule)
+        exec(POLL_SOON, {})
         for index, example in enumerate(read(page).examples()):
             folder = tmp_path / str(index) if page.parent == ROOT else tmp_path
             folder.mkdir(exist_ok=True)
