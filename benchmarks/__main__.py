@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import download, limiter, lookups, memory
+from benchmarks import download, limiter, lookups, memory, rows
 from benchmarks.compare import MB, Settings
 from benchmarks.figures import Table
 from benchmarks.process import BenchmarkError
@@ -22,6 +22,7 @@ BENCHMARKS: Mapping[str, Callable[[Settings], Table]] = {
     "memory": memory.run,
     "lookups": lookups.run,
     "limiter": limiter.run,
+    "rows": rows.run,
 }
 
 
