@@ -11,6 +11,7 @@ from tagferry.cli.text import plain
 from tagferry.events import (
     Event,
     LinkRenewed,
+    PartRestarted,
     PartSaved,
     Polled,
     Progress,
@@ -127,6 +128,11 @@ class Board:
                 line.state = "downloading"
                 line.troubles.append("broke off")
                 return f"{line.name}: broke off, trying again: {plain(error.message)}"
+            case PartRestarted(part=part):
+                line = self._line(event)
+                line.received[part] = 0
+                line.troubles.append("begun anew")
+                return f"{line.name}: the file is another one now, or was damaged: it is fetched anew"
             case PartSaved(part=part, size=size):
                 line = self._line(event)
                 self._move(line, part, size, now)

@@ -41,7 +41,7 @@ async def receive(
     Args:
         body: The chunks.
         write: Writes chunks; blocks, and is called on a worker thread.
-        wrote: Called on the event loop after each block but the last.
+        wrote: Called on the event loop after each block, at once: somebody may be waiting for it.
         stall_timeout: Seconds in which some bytes have to come; the writer's time does not count.
         block: Bytes to gather for one write.
         writers: Bounds how many blocks are written at once.
@@ -49,7 +49,13 @@ async def receive(
     Raises:
         UnavailableError: The transfer stalled.
     """
-    begin = start if writers is None else writers.start
+    start_writing = start if writers is None else writers.start
+
+    def begin(chunks: list[bytes]) -> asyncio.Future[None]:
+        future = start_writing(write, chunks)
+        future.add_done_callback(lambda done: done.exception() or wrote())
+        return future
+
     writing: asyncio.Future[None] | None = None
     chunks: list[bytes] = []
     size = seen = 0
@@ -66,9 +72,8 @@ async def receive(
                         # Only the writer's time is given back: a drip must not gain any by its small blocks.
                         left, stall.deadline = stall.deadline - now, math.inf
                         await settle(writing)
-                        wrote()
                         stall.deadline = anyio.current_time() + left
-                    writing = begin(write, chunks)
+                    writing = begin(chunks)
                     chunks, size, written = [], 0, now
                 if seen >= LEAST:
                     seen = 0
@@ -78,7 +83,7 @@ async def receive(
             await settle(writing)
         # What came before a break is worth keeping.
         if chunks:
-            await settle(begin(write, chunks))
+            await settle(begin(chunks))
     if stall.cancelled_caught:
         msg = f"a transfer stalled: less than {LEAST} bytes in {stall_timeout:g} s"
         raise UnavailableError(msg, code="stall")
