@@ -347,8 +347,8 @@ class FetchOptions(ViewOptions, SettingsOptions):
             allow_leading_hyphen=True,
             metavar="FILE",
             group=TRANSFER,
-            help="NAME.jsonl or NAME.csv, by default named like the kind; - is standard output, with dead"
-            " letters on standard error.",
+            help="NAME.jsonl, NAME.csv or NAME.parquet, by default named like the kind; - is standard output,"
+            " with dead letters on standard error.",
         ),
     ] = None
     if_exists: Annotated[
