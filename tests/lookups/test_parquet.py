@@ -18,7 +18,7 @@ from tagferry.lookups import workplace
 from tagferry.lookups.target import Target
 from tagferry.rows import convert as convert_module
 from tests.lookups.fetches import Memory, aside, names_in, refuse_after
-from tests.rows.conftest import pools as pools
+from tests.rows.conftest import pools  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.anyio
 

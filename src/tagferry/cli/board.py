@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tagferry.cli.text import plain
 from tagferry.events import (
+    Converting,
     Event,
     LinkRenewed,
     PartRestarted,
@@ -137,14 +138,8 @@ class Board:
                 line = self._line(event)
                 self._move(line, part, size, now)
                 line.totals[part] = size
-            case Retrying(operation=operation, error=error):
-                self.counts["retried"] += 1
-                return self._general(now, f"{plain(operation)}: trying again: {plain(error.message)}")
-            case Throttled(operation=operation):
-                self.counts["throttled"] += 1
-                return self._general(now, f"{plain(operation)}: the service asks to go slower")
             case _:
-                pass
+                return self._general(now, news) if (news := self._word(event)) else None
         return None
 
     def settle(self, outcome: Outcome) -> str:
@@ -216,6 +211,20 @@ class Board:
             return None
         line.state = "downloading"
         return f"{line.name}: downloading"
+
+    def _word(self, event: Event) -> str | None:
+        """Return what to say about an event that belongs to no single export."""
+        match event:
+            case Retrying(operation=operation, error=error):
+                self.counts["retried"] += 1
+                return f"{plain(operation)}: trying again: {plain(error.message)}"
+            case Throttled(operation=operation):
+                self.counts["throttled"] += 1
+                return f"{plain(operation)}: the service asks to go slower"
+            case Converting(output=output):
+                return f"making {plain(output)}"
+            case _:
+                return None
 
     def _general(self, now: float, news: str) -> str:
         self.news = now, news

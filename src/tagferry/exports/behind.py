@@ -84,7 +84,7 @@ class Behind(Generic[T]):
         while (files := self._tail.files) is None:
             if self._tail.is_torn and not (self._offset or self._read_parts):
                 # Nothing of it was read.
-                self.close()
+                self._close()
                 self._tail.is_torn = False
             usable = self._usable
             if usable > 0:
@@ -100,11 +100,9 @@ class Behind(Generic[T]):
                 await self._tail.changed()
         return await self._load_saved(files)
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the file that is open, if one is."""
-        opened, self._file = self._file, None
-        if opened is not None:
-            opened.close()
+        await in_thread(self._close)
 
     @property
     def _part(self) -> int:
@@ -155,8 +153,13 @@ class Behind(Generic[T]):
         self._feed = RowFeed(self._plan, self._faults, self._directory / name, after=self._last)
         return self._feed
 
+    def _close(self) -> None:
+        opened, self._file = self._file, None
+        if opened is not None:
+            opened.close()
+
     def _end_part(self) -> None:
-        self.close()
+        self._close()
         feed = self._feed or self._begin_part(gzip=False)
         self._steps = feed.finish()
         self._last, self._feed = feed, None
@@ -182,7 +185,7 @@ class Behind(Generic[T]):
         Raises:
             IntegrityError: They do not.
         """
-        self.close()
+        self._close()
         read = len(self._read_parts)
         self._check([(file.size, file.sha256) for file in files[:read]] == self._read_parts)
         if not self._offset:

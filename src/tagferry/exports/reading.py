@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import functools
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from tagferry.errors import ConfigError, TagferryError
+from tagferry.errors import TagferryError
 from tagferry.exports.behind import Behind
 from tagferry.exports.beside import tasks_beside
 from tagferry.exports.delivery import IfExists, check_targets, deliver, within
@@ -22,7 +21,6 @@ from tagferry.rows.arrow import RecordBatch, load
 from tagferry.rows.fault import Faults
 from tagferry.rows.feed import Plan
 from tagferry.rows.reader import Rows
-from tagferry.rows.worker import decode
 
 if TYPE_CHECKING:
     from tagferry.exports.export import Export
@@ -75,9 +73,7 @@ class _ExportRows(Rows[T]):
     """
 
     def __init__(self, behind: Behind[T], tail: Tail, plan: Plan[T], faults: Faults) -> None:
-        super().__init__([], plan, faults)
-        self._source = behind  # type: ignore[assignment]
-        self._behind = behind
+        super().__init__([], plan, faults, pieces=behind)
         self._tail = tail
 
     def arrow_batches(self) -> AsyncIterator[RecordBatch]:
@@ -90,14 +86,3 @@ class _ExportRows(Rows[T]):
         if self._files:
             async for batch in super().arrow_batches():
                 yield batch
-
-    async def _next(self) -> list[T] | None:
-        async with self._busy:
-            if self._closed:
-                raise ConfigError("these rows are closed", hint="read them within `async with`")
-            behind = self._behind
-            while (rows := await decode(behind.decode) if behind.is_slow else behind.decode()) is None:
-                if not await behind.load():
-                    return None
-            await asyncio.sleep(0)
-            return rows

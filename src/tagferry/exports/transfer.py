@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 from collections.abc import Callable
 
@@ -49,13 +50,7 @@ async def receive(
     Raises:
         UnavailableError: The transfer stalled.
     """
-    start_writing = start if writers is None else writers.start
-
-    def begin(chunks: list[bytes]) -> asyncio.Future[None]:
-        future = start_writing(write, chunks)
-        future.add_done_callback(lambda done: done.exception() or wrote())
-        return future
-
+    begin = functools.partial(_begin, start if writers is None else writers.start, write, wrote)
     writing: asyncio.Future[None] | None = None
     chunks: list[bytes] = []
     size = seen = 0
@@ -87,3 +82,18 @@ async def receive(
     if stall.cancelled_caught:
         msg = f"a transfer stalled: less than {LEAST} bytes in {stall_timeout:g} s"
         raise UnavailableError(msg, code="stall")
+
+
+def _begin(
+    start_writing: Callable[..., asyncio.Future[None]],
+    write: Callable[[list[bytes]], None],
+    wrote: Callable[[], None],
+    chunks: list[bytes],
+) -> asyncio.Future[None]:
+    def note(done: asyncio.Future[None]) -> None:
+        if done.exception() is None:
+            wrote()
+
+    writing = start_writing(write, chunks)
+    writing.add_done_callback(note)
+    return writing
