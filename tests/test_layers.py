@@ -38,6 +38,8 @@ PURE = {
     "rows.parser",
     "rows.records",
     "rows.shape",
+    "rows.target",
+    "rows.transcript",
     "wire.secret",
     "lookups.accounts",
     "lookups.lines",
@@ -111,6 +113,7 @@ FORBIDDEN = {
     "services": ("clients", "cli", "emulator", "settings"),
     "lookups": ("services", "clients", "cli", "emulator", "settings"),
     "exports": ("services", "clients", "lookups", "cli", "emulator", "settings"),
+    "rows": ("services", "clients", "lookups", "cli", "emulator", "settings"),
     "clients": ("cli", "emulator", "settings"),
     "settings": ("clients", "exports", "lookups", "cli", "emulator"),
 }
