@@ -137,15 +137,13 @@ async def test_a_loop_that_is_left_lets_its_file_go_with_the_rows(tmp_path):
 async def test_a_cancelled_loop_closes_its_file(tmp_path, how, monkeypatch):
     path = csv_file(tmp_path / "x.csv", 100_000)
     begun = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    pull = Source.pull
+    decode = Source.decode
 
-    def slow_pull(self):
-        found = pull(self)
-        loop.call_soon_threadsafe(begun.set)
-        return found
+    def seen_decode(self):
+        begun.set()
+        return decode(self)
 
-    monkeypatch.setattr(Source, "pull", slow_pull)
+    monkeypatch.setattr(Source, "decode", seen_decode)
 
     async def consume():
         rows = read_rows(path, User)

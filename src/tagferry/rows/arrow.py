@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from tagferry.errors import ConfigError, RecordError
-from tagferry.rows.binding import BadCell, Binding, bind_cells
+from tagferry.rows.binding import BadCell, Binding
 from tagferry.rows.delimited import Engine
 from tagferry.rows.header import Header
 from tagferry.rows.layout import Layout, layout_of_header
 from tagferry.rows.parser import Parser
 from tagferry.rows.shape import Shape
+from tagferry.rows.target import bind_cells
 
 __all__ = ["RecordBatch", "load", "make_batch", "make_engine", "make_schema"]
 
@@ -85,16 +86,19 @@ class _ArrowEngine:
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
         )
-        separators = header.dialect.delimiter.encode() + b"\r\n"
+        self._delimiter = header.dialect.delimiter.encode()
+        separators = self._delimiter + b"\r\n"
         # Commas for what separates, quotes for quotes, and an x for all else.
         classes = {separator: ord(",") for separator in separators} | {ord('"'): ord('"')}
         self._classes = bytes(classes.get(byte, ord("x")) for byte in range(256))
 
+    def transcribe(self, block: bytes) -> list[RecordBatch] | None:
+        """Return the rows of a block of lines, if each line is a record and pyarrow reads it as we do."""
+        batch = self._read(block) if self._is_simple(block) else None
+        return None if batch is None else [batch]
+
     def parse(self, text: str) -> tuple[list[RecordBatch], int, int]:
         """Return the rows of the first records, where the next one begins, and the lines before it."""
-        data = text.encode()
-        if self._is_simple(data) and (batch := self._read(data)) is not None:
-            return [batch], len(text), batch.num_rows
         rows, done, lines = self._parser.parse(text)
         return [self._batch(rows)] if rows else [], done, lines
 
@@ -114,13 +118,31 @@ class _ArrowEngine:
         separator before it, and none has a text on both sides. So if all quotes open and close cells, which
         `_read` finds out, those that close have no separator before them, and one behind.
         """
-        if not data.endswith(b"\n") or data.startswith(b"\xef\xbb\xbf") or b'""' in data:
+        if not data.endswith(b"\n") or data.startswith(b"\xef\xbb\xbf"):
             return False
         if self._escape is not None and self._escape.encode() in data:
+            return False
+        if b'"' not in data or self._is_all_quoted(data):
+            return True
+        if b'""' in data:
             return False
         classes = data.translate(self._classes)
         opening = classes.count(b',"') + classes.startswith(b'"')
         return 2 * opening == classes.count(b'"') and b'x"x' not in classes
+
+    def _is_all_quoted(self, data: bytes) -> bool:
+        """Tell whether each line is as many cells in quotes as there are columns.
+
+        It is if all quotes stand at both ends, around separators or around line ends.
+        """
+        lines, between = data.count(b"\n"), len(self._names) - 1
+        return (
+            data.startswith(b'"')
+            and data.endswith(b'"\n')
+            and data.count(b'"') == 2 * (between + 1) * lines
+            and data.count(b'"%b"' % self._delimiter) == between * lines
+            and data.count(b'"\n"') == lines - 1
+        )
 
     def _read(self, data: bytes) -> RecordBatch | None:
         """Return the records that pyarrow sees if each is a line, and if no byte is lost but the syntax."""

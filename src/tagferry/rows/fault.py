@@ -77,9 +77,11 @@ def record_error(fault: Fault, file: Path) -> RecordError:
     if fault.column is not None:
         where += f", column {excerpt(fault.column, _VALUE)}"
     value = None if fault.value is None else excerpt(fault.value, _VALUE)
-    error = RecordError(
-        f"{where}: {fault.reason}" + ("" if value is None else f": {value!r}"), hint=fault.hint
+    return RecordError(
+        f"{where}: {fault.reason}" + ("" if value is None else f": {value!r}"),
+        hint=fault.hint,
+        file=file,
+        line=fault.line,
+        column=fault.column,
+        value=value,
     )
-    # They are copied and pickled with the others.
-    vars(error).update(file=file, line=fault.line, column=fault.column, value=value)
-    return error

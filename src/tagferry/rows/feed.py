@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args
 
 from tagferry.errors import ConfigError, RecordError
-from tagferry.rows.binding import BadCell, bind
+from tagferry.rows.binding import BadCell
 from tagferry.rows.compression import Plain
 from tagferry.rows.delimited import Delimited, Engine
 from tagferry.rows.dialect import BACKSLASH, RFC4180, DialectName
@@ -16,6 +16,7 @@ from tagferry.rows.fault import Faults
 from tagferry.rows.header import Header
 from tagferry.rows.jsonl import JsonLines, RowDecoder
 from tagferry.rows.parser import Parser
+from tagferry.rows.target import bind
 
 __all__ = ["MAX_RECORD", "Plan", "RowFeed"]
 
@@ -25,10 +26,8 @@ MAX_RECORD = 16 * 1024 * 1024
 """The longest record, unless the caller says otherwise."""
 _DIALECTS = {"auto": None, "saas": BACKSLASH, "cdp": RFC4180}
 _JSON = (".json", ".jsonl", ".ndjson")
-_SLICE = 64 * 1024
-"""Bytes of JSON Lines decoded by one call. More is slower: what it makes no longer fits into the cache."""
-_CSV_SLICE = 32 * 1024
-"""CSV takes about twice as long."""
+_SLICE = 32 * 1024
+"""Bytes decoded by one call. More is slower: what it makes no longer fits into the processor's cache."""
 _TABLE_SLICE = 256 * 1024
 """Engines that make tables have a cost for each call."""
 _LOOK = 64 * 1024
@@ -64,7 +63,7 @@ class Plan(Generic[T]):
         if max_record < 1:
             raise ConfigError(f"max_record is {max_record}", hint="give a positive number of bytes")
         self.make_engine = make_engine or self._make_parser
-        self.csv_slice = _CSV_SLICE if make_engine is None else _TABLE_SLICE
+        self.csv_slice = _SLICE if make_engine is None else _TABLE_SLICE
         """Bytes of CSV decoded by one call."""
         self.wanted = wanted
         self.dialect: DialectName = dialect
@@ -123,7 +122,7 @@ class RowFeed(Generic[T]):
         return self._decoder is not None and self._decoder.is_slow
 
     def feed(self, block: bytes) -> Iterator[list[T]]:
-        """Yield the rows that the next bytes complete: a list for every 64 KiB or less, which may be empty.
+        """Yield the rows that the next bytes complete: a list for every few KiB, which may be empty.
 
         Raises:
             RecordError: A record cannot be decoded; the rows before it were given.
@@ -153,8 +152,14 @@ class RowFeed(Generic[T]):
             self._decoder = self._choose(text)
             self._head = b""
         size = self._plan.csv_slice if self.is_csv else _SLICE
-        for begin in range(0, len(text), size):
-            yield from self._checked(self._decoder.feed(text[begin : begin + size]))
+        begin = 0
+        while begin < len(text):
+            end = begin + size
+            if end < len(text):
+                # Behind a line end, so that nothing has to be held back and copied.
+                end = text.rfind(b"\n", begin, end) + 1 or end
+            yield from self._checked(self._decoder.feed(text[begin:end]))
+            begin = end
 
     def _checked(self, rows: list[T]) -> Iterator[list[T]]:
         if isinstance(self._decoder, Delimited):

@@ -7,10 +7,11 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypeVar, overload
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar, overload
 
 from tagferry.errors import ConfigError, RecordError, TagferryError
 from tagferry.exports.thread import in_thread
+from tagferry.rows.ahead import Ahead
 from tagferry.rows.arrow import RecordBatch, load
 from tagferry.rows.dialect import DialectName
 from tagferry.rows.encoding import Encoding
@@ -20,30 +21,69 @@ from tagferry.rows.source import Source
 from tagferry.rows.table import Table
 from tagferry.rows.worker import decode
 
-__all__ = ["Files", "Rows", "list_files", "read_rows"]
+__all__ = ["Files", "Pieces", "Rows", "list_files", "read_rows"]
 
 T = TypeVar("T")
+
+_TURN = 0.001
+"""Seconds of decoding after which others have their turn."""
 
 Files = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
+class Pieces(Protocol[T]):
+    """Where rows come from, in pieces of which each is decoded in a millisecond or so."""
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the next piece may take longer."""
+        ...
+
+    def decode(self) -> list[T] | None:
+        """Return the rows of the next piece, or None when something has to be loaded."""
+        ...
+
+    async def load(self) -> bool:
+        """Wait until there is more to decode; tell whether there is."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of everything."""
+        ...
+
+
 class Rows(Generic[T]):
-    """The rows of one or more files, for one loop.
+    """The rows of one or more files, for one loop. `read_rows` makes them, and `Export.rows`.
 
     Files are opened by the loop, one at a time, and read as it goes on. A loop that runs to the end, fails or
     is cancelled leaves no file open; leave others through ``async with``.
+
+    Args:
+        files: The files.
+        plan: What is to be read.
+        faults: What is done about bad records.
+        pieces: Where rows come from, if it is not the files as they are.
+
+    Raises:
+        ConfigError: By the loop: they were read before, or closed.
+        RecordError: By the loop: a record cannot be decoded; the rows before it came.
+        IntegrityError: By the loop: a file is cut or damaged.
+        DiskError: By the loop: a file cannot be read.
 
     Example:
         >>> async with read_rows("out/users.csv", User) as rows:
         ...     async for row in rows: ...
     """
 
-    def __init__(self, files: Sequence[Path], plan: Plan[T], faults: Faults) -> None:
+    def __init__(
+        self, files: Sequence[Path], plan: Plan[T], faults: Faults, *, pieces: Pieces[T] | None = None
+    ) -> None:
         self._files = files
         self._plan = plan
         self._faults = faults
-        self._source = Source(files, plan, faults)
+        self._pieces = pieces or Ahead(Source(files, plan, faults))
         self._busy = asyncio.Lock()
+        self._turn = 0.0
         self._closed = False
         self._rows = self._each()
         self._begun: Literal["rows", "batches", "arrow"] | None = None
@@ -96,7 +136,7 @@ class Rows(Generic[T]):
         """Close the file that is open."""
         self._closed = True
         async with self._busy:
-            await in_thread(self._source.close)
+            await self._pieces.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -113,6 +153,8 @@ class Rows(Generic[T]):
             while (rows := await self._next()) is not None:
                 for row in rows:
                     yield row
+                # What comes next is made of their memory, while that is in the processor's cache.
+                del rows
         finally:
             await self.aclose()
 
@@ -158,17 +200,29 @@ class Rows(Generic[T]):
         """Return the rows of the next piece, or None at the end.
 
         A piece takes less than a millisecond, which is what it costs to have it decoded by a thread. So it is
-        decoded here, and others have their turn before the next one. What takes longer goes to a thread.
+        decoded here, and others have their turn after a few. What takes longer goes to a thread.
         """
-        async with self._busy:
-            if self._closed:
-                raise ConfigError("these rows are closed", hint="read them within `async with`")
-            source = self._source
-            while (rows := await decode(source.decode) if source.is_slow else source.decode()) is None:
-                if not await decode(source.load):
-                    return None
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._turn > _TURN:
             await asyncio.sleep(0)
-            return rows
+            self._turn = loop.time()
+        pieces = self._pieces
+        while not self._closed:
+            # What awaits nothing needs no lock.
+            rows = await self._decode() if pieces.is_slow else pieces.decode()
+            if rows is not None:
+                return rows
+            async with self._busy:
+                if not await self._load():
+                    return None
+        raise ConfigError("these rows are closed", hint="read them within `async with`")
+
+    async def _load(self) -> bool:
+        return self._closed or await self._pieces.load()
+
+    async def _decode(self) -> list[T] | None:
+        async with self._busy:
+            return None if self._closed else await decode(self._pieces.decode)
 
 
 @overload
