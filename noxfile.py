@@ -113,6 +113,7 @@ PURE = (
     "rows/jsonl.py",
     "rows/layout.py",
     "rows/lines.py",
+    "rows/naming.py",
     "rows/parser.py",
     "rows/records.py",
     "rows/shape.py",

@@ -149,7 +149,8 @@ WRONG = [
     (["out/x.csv", "out/x.csv"], ["named twice"]),
     (["out/u.csv.part"], ["is unfinished", "run its export again"]),
     (["out/x.csv", "out/x.jsonl"], ["would both be written to out/x.parquet", "one by one"]),
-    (["out/p-00001.csv", "out/p-00003.csv"], ["the parts of p", "00002 is missing"]),
+    (["out/x.csv", "out/x.csv.gz"], ["would both be written to out/x.parquet"]),
+    (["out/p-00001.csv", "out/p-00003.csv"], ["of the parts of out/p, number 00002 is missing"]),
     (["out/p-00001.csv", "out/q/p-00001.csv", "--output", "there"], ["would both be written"]),
     (["out/x.csv", "--output", "out/x.csv"], ["is one of the files to convert"]),
     (["out/x.csv", "--output", "there"], ["there/x.parquet is a directory"]),
@@ -162,7 +163,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("words", "told"), WRONG)
 def test_wrong_words_are_answered_before_anything_is_written(run, table, words, told):
-    for name in ("x.jsonl", "u.csv.part", "p-00001.csv", "p-00003.csv"):
+    for name in ("x.jsonl", "x.csv.gz", "u.csv.part", "p-00001.csv", "p-00003.csv"):
         Path("out", name).write_text("")
     Path("out/q").mkdir()
     Path("out/q/p-00001.csv").write_text("")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import signal
 from collections.abc import Sequence
@@ -23,11 +22,9 @@ from tagferry.cli.stop import EXIT_CODES
 from tagferry.errors import ConfigError, RecordError, TagferryError
 from tagferry.exports.disk import check_directory
 from tagferry.rows.convert import Converted, Format
+from tagferry.rows.naming import output_name, split_name
 
 __all__ = ["Conversions", "Task", "check_tasks", "plan_tasks"]
-
-_ENDING = re.compile(r"(\.(csv|tsv|txt|json|jsonl|ndjson))?(\.gz)?$", re.IGNORECASE)
-_PART = re.compile(r"-(?P<number>[0-9]{5})$")
 
 
 @dataclass
@@ -53,7 +50,8 @@ def plan_tasks(files: Sequence[Path], to: Format, output: Path | None) -> list[T
         tasks = [Task(files, output)]
     else:
         tasks = [
-            Task(sources, (output or sources[0].parent) / f"{name}.{to}") for name, sources in _group(files)
+            Task(sources, (output or sources[0].parent) / output_name(sources, to))
+            for sources in _group(files)
         ]
     seen: dict[Path, Task] = {}
     for task in tasks:
@@ -98,35 +96,26 @@ def _check_sources(files: Sequence[Path]) -> None:
             raise ConfigError(f"{file} is named twice", hint="name each file once")
 
 
-def _group(files: Sequence[Path]) -> list[tuple[str, list[Path]]]:
-    """Return the outputs' names and their sources; several parts of one name are in the order of numbers."""
-    groups: dict[tuple[Path, str, str], list[Path]] = {}
+def _group(files: Sequence[Path]) -> list[Sequence[Path]]:
+    """Return the files that belong together; parts are in the order of their numbers."""
+    groups: dict[tuple[object, ...], list[Path]] = {}
     for file in files:
-        ending = _ENDING.search(file.name)
-        assert ending is not None, "it matches nothing as well"
-        stem = file.name[: ending.start()]
-        key = (file.parent, _PART.sub("", stem), ending[0].lower().removesuffix(".gz"))
+        name = split_name(file.name)
+        # A file without a number is a whole one.
+        key = (file,) if name.part is None else (file.parent, name.stem, name.format)
         groups.setdefault(key, []).append(file)
-    tasks: list[tuple[str, list[Path]]] = []
-    for (_, name, _), group in groups.items():
-        if len(group) == 1:
-            tasks.append((_ENDING.sub("", group[0].name), group))
-        else:
-            tasks += _parts_of(name, group)
-    return tasks
+    return [_in_order(group) for group in groups.values()]
 
 
-def _parts_of(name: str, group: Sequence[Path]) -> list[tuple[str, list[Path]]]:
-    numbers = {file: _PART.search(_ENDING.sub("", file.name)) for file in group}
-    parts = sorted((int(found["number"]), file) for file, found in numbers.items() if found)
-    if [number for number, _ in parts] != list(range(1, len(parts) + 1)):
-        missing = min(set(range(1, len(parts) + 1)) - {number for number, _ in parts}, default=0)
-        msg = f"the parts of {name} do not go from 1 to {len(parts)}" + (
-            f": {missing:05d} is missing" if missing else ""
-        )
+def _in_order(group: Sequence[Path]) -> Sequence[Path]:
+    if len(group) == 1:
+        return group
+    parts = {split_name(file.name).part or 0: file for file in group}
+    if missing := [number for number in range(1, len(group) + 1) if number not in parts]:
+        first = group[0].parent / split_name(group[0].name).stem
+        msg = f"of the parts of {first}, number {missing[0]:05d} is missing"
         raise ConfigError(msg, hint="name all parts, or give --output FILE to make one table of these")
-    others = [(name, [file]) for file, found in numbers.items() if not found]
-    return [(name, [file for _, file in parts]), *others] if parts else others
+    return [parts[number] for number in sorted(parts)]
 
 
 @dataclass
