@@ -319,3 +319,17 @@ async def test_the_file_is_closed_when_the_columns_are_known(tmp_path, monkeypat
     monkeypatch.setattr(Source, "close", lambda self: (closed.append(self), close(self)))
     await convert(source, "csv", output=tmp_path / "out.csv")
     assert len(set(closed)) == 2
+
+
+async def test_a_type_has_columns_also_of_files_without_rows(tmp_path):
+    class Answer(msgspec.Struct):
+        account: str
+        tags: list[str] | None
+
+    source = tmp_path / "x.jsonl"
+    source.write_bytes(b"")
+    done = await convert(source, "parquet", type=Answer)
+    assert done.rows == 0
+    frame = pl.read_parquet(done.path)
+    assert frame.schema == {"account": pl.String, "tags": pl.List(pl.String)}
+    assert frame.height == 0

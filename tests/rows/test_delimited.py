@@ -253,6 +253,9 @@ def test_the_saas_dialect_is_the_default_but_for_files_of_cdp():
     for head in (b"gio_id", b'"gio_id"', '“gio_id"'.encode()):
         assert read(head + b',x\n1,"C:\\t"\n', dialect="auto") == [{"gio_id": "1", "x": "C:\\t"}]
     assert read(b'gio_id\n"C:\\t"\n', dialect="auto") == [{"gio_id": "C:\\t"}]
+    for head in (b"account,tags", b'"account","tags"'):
+        fetched = read(head + b'\nx,"[""a\\tb""]"\n', dialect="auto")
+        assert fetched == [{"account": "x", "tags": '["a\\tb"]'}]
 
 
 def test_tabs_separate_where_the_header_has_tabs_and_no_comma():

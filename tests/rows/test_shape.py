@@ -204,3 +204,9 @@ def test_fields_of_a_type_make_columns():
     )
     with pytest.raises(ConfigError, match="rows of the type int make no table"):
         layout_of_type(int)
+
+
+def test_lists_that_were_empty_so_far_take_the_kind_of_others():
+    for one, other in (([], [1]), ([1], [])):
+        assert widen(shape_of([one]), shape_of([other])) == Shape("int", many=True)
+    assert widen(shape_of([[]]), shape_of([[[]]])) == Shape("json")

@@ -1,6 +1,6 @@
 """The fast way says what the parser says, or nothing."""
 
-import datetime
+import datetime as dt
 import decimal
 import uuid
 from pathlib import Path
@@ -86,7 +86,7 @@ def test_files_of_one_column_too(text):
 
 
 KINDS = [int, float, bool, int | None, float | None, bool | None, int | str, Any, bytes]
-KINDS += [datetime.date, datetime.datetime, decimal.Decimal, uuid.UUID, Literal["1", "a"], Literal[1, 2]]
+KINDS += [dt.date, dt.datetime, decimal.Decimal, uuid.UUID, Literal["1", "a"], Literal[1, 2]]
 KINDS += [
     Annotated[int, msgspec.Meta(gt=3)],
     Annotated[str, msgspec.Meta(max_length=2)],
@@ -173,6 +173,19 @@ def test_two_fields_of_one_column_have_each_their_type():
 
     rows, error, _ = feed(Plan(Twice, dialect="cdp"), [b'd_a\n"7"\n'], file=Path("x.csv"))
     assert (rows, error) == ([Twice("7", 7)], None)
+
+
+def test_what_the_users_type_refuses_is_looked_at_by_the_parser():
+    class Checked(msgspec.Struct):
+        a: str
+
+        def __post_init__(self):
+            if self.a == "x":
+                raise ValueError("no x here")
+
+    assert Parser(RFC4180, bind(Checked, "a")).transcribe(b"y\nx\n") is None
+    rows, error, _ = feed(Plan(Checked, dialect="cdp"), [b"a\n", b"y\nx\n"])
+    assert (rows, str(error)) == ([Checked("y")], "x.csv, line 3: no x here")
 
 
 def test_the_separator_is_a_comma():

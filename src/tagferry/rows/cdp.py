@@ -62,7 +62,11 @@ class CDPRow(msgspec.Struct):
         self.properties = self.properties or {}
 
     def identity(self, name: str) -> Any:
-        """Return an identity whatever its prefix, or None: ``row.identity("$basic_userId")``."""
+        """Return an identity whatever its prefix, or None: ``row.identity("$basic_userId")``.
+
+        Args:
+            name: The identity, with or without prefix.
+        """
         column = find_column(self.identifications, name)
         return None if column is None else self.identifications[column]
 

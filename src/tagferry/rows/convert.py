@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import secrets
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from tagferry.rows.dialect import DialectName
 from tagferry.rows.encoding import Encoding
 from tagferry.rows.fault import Faults
 from tagferry.rows.feed import MAX_RECORD, Plan
+from tagferry.rows.naming import output_name
 from tagferry.rows.reader import Files, list_files
 from tagferry.rows.sink import CsvSink, JsonLinesSink, ParquetSink, Sink
 from tagferry.rows.table import Table
@@ -29,8 +29,6 @@ from tagferry.rows.worker import decode
 __all__ = ["Converted", "Format", "convert"]
 
 Format = Literal["parquet", "csv", "jsonl"]
-_ENDING = re.compile(r"(\.(csv|tsv|txt|json|jsonl|ndjson))?(\.gz)?$", re.IGNORECASE)
-_PART = re.compile(r"-[0-9]{5}$")
 
 
 class Converted(msgspec.Struct, frozen=True):
@@ -156,12 +154,9 @@ def _create(path: Path) -> BinaryIO:
 def _find_target(
     files: Sequence[Path], to: Format, output: str | os.PathLike[str] | None, *, replace: bool
 ) -> Path:
-    name = _ENDING.sub("", files[0].name)
-    if len(files) > 1:
-        name = _PART.sub("", name)
     target = files[0].parent if output is None else Path(output)
     if output is None or target.is_dir():
-        target /= f"{name}.{to}"
+        target /= output_name(files, to)
     if any(target.exists() and file.exists() and target.samefile(file) for file in files):
         raise ConfigError(f"{target} is one of the files to convert", hint="give another output")
     if not target.parent.is_dir():

@@ -11,6 +11,7 @@ __all__ = ["BACKSLASH", "RFC4180", "Dialect", "DialectName", "guess_dialect"]
 
 DialectName = Literal["auto", "saas", "cdp"]
 _GIO_ID = re.compile(r"[\"“”]*gio_id[\"“”]*(?:[,\t\r\n]|\Z)")
+_FETCHED = re.compile(r"(\"?)account\1,(\"?)tags\2(?:[\r\n]|\Z)")
 
 
 class Dialect(msgspec.Struct, frozen=True):
@@ -27,5 +28,8 @@ BACKSLASH = Dialect(escape="\\")
 
 
 def guess_dialect(text: str) -> Dialect:
-    """Tell the dialect from the beginning of a file: every CDP file has ``gio_id`` as its first column."""
-    return RFC4180 if _GIO_ID.match(text) else BACKSLASH
+    """Tell the dialect from the beginning of a file.
+
+    Every CDP file has ``gio_id`` as its first column; and fetched tags are in two columns of known names.
+    """
+    return RFC4180 if _GIO_ID.match(text) or _FETCHED.match(text) else BACKSLASH

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar, overload
+from weakref import WeakSet
 
 from tagferry.errors import ConfigError, RecordError, TagferryError
 from tagferry.exports.thread import in_thread
@@ -26,7 +27,7 @@ __all__ = ["Files", "Pieces", "Rows", "list_files", "read_rows"]
 T = TypeVar("T")
 
 _TURN = 0.001
-"""Seconds of decoding after which others have their turn."""
+"""Seconds of decoding after which others have their turn, over all that is being read."""
 
 Files = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -135,6 +136,7 @@ class Rows(Generic[T]):
     async def aclose(self) -> None:
         """Close the file that is open."""
         self._closed = True
+        _READING.discard(self)
         async with self._busy:
             await self._pieces.aclose()
 
@@ -195,6 +197,7 @@ class Rows(Generic[T]):
             msg = "these rows were read, or are being read, by another loop"
             raise ConfigError(msg, hint="call read_rows again")
         self._begun = what
+        _READING.add(self)
 
     async def _next(self) -> list[T] | None:
         """Return the rows of the next piece, or None at the end.
@@ -203,7 +206,7 @@ class Rows(Generic[T]):
         decoded here, and others have their turn after a few. What takes longer goes to a thread.
         """
         loop = asyncio.get_running_loop()
-        if loop.time() - self._turn > _TURN:
+        if loop.time() - self._turn > _TURN / (len(_READING) or 1):
             await asyncio.sleep(0)
             self._turn = loop.time()
         pieces = self._pieces
@@ -223,6 +226,9 @@ class Rows(Generic[T]):
     async def _decode(self) -> list[T] | None:
         async with self._busy:
             return None if self._closed else await decode(self._pieces.decode)
+
+
+_READING: WeakSet[Rows[Any]] = WeakSet()
 
 
 @overload
@@ -273,7 +279,8 @@ def read_rows(
         files: A path, or the paths of the parts of one export, whose headers have to be the same.
         type: A `msgspec.Struct`; its fields find their columns by name. Of JSON Lines, any type of msgspec.
         dialect: ``"saas"`` escapes with a backslash; ``"cdp"`` is RFC 4180, as `convert` writes it;
-            ``"auto"`` takes the latter for files whose first column is ``gio_id``, as it is in all of CDP.
+            ``"auto"`` takes the latter for files whose first column is ``gio_id``, as it is in all of CDP,
+            and for fetched tags.
         on_error: ``"raise"`` ends at the first bad record; ``"skip"`` leaves bad ones out and counts them;
             ``"collect"`` keeps them too, in `Rows.errors`. A file that is cut is an error in any case.
         encoding: What to read if the bytes do not tell.
