@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar, overload
-from weakref import WeakSet
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 from tagferry.errors import ConfigError, RecordError, TagferryError
 from tagferry.exports.thread import in_thread
@@ -18,39 +16,16 @@ from tagferry.rows.dialect import DialectName
 from tagferry.rows.encoding import Encoding
 from tagferry.rows.fault import Faults, OnError
 from tagferry.rows.feed import MAX_RECORD, Plan
+from tagferry.rows.pieces import Pieces, Turns
 from tagferry.rows.source import Source
 from tagferry.rows.table import Table
 from tagferry.rows.worker import decode
 
-__all__ = ["Files", "Pieces", "Rows", "list_files", "read_rows"]
+__all__ = ["Files", "Rows", "list_files", "read_rows"]
 
 T = TypeVar("T")
 
-_TURN = 0.001
-"""Seconds of decoding after which others have their turn, over all that is being read."""
-
 Files = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
-
-
-class Pieces(Protocol[T]):
-    """Where rows come from, in pieces of which each is decoded in a millisecond or so."""
-
-    @property
-    def is_slow(self) -> bool:
-        """Whether the next piece may take longer."""
-        ...
-
-    def decode(self) -> list[T] | None:
-        """Return the rows of the next piece, or None when something has to be loaded."""
-        ...
-
-    async def load(self) -> bool:
-        """Wait until there is more to decode; tell whether there is."""
-        ...
-
-    async def aclose(self) -> None:
-        """Let go of everything."""
-        ...
 
 
 class Rows(Generic[T]):
@@ -82,10 +57,7 @@ class Rows(Generic[T]):
         self._files = files
         self._plan = plan
         self._faults = faults
-        self._pieces = pieces or Ahead(Source(files, plan, faults))
-        self._busy = asyncio.Lock()
-        self._turn = 0.0
-        self._closed = False
+        self._turns = Turns(pieces or Ahead(Source(files, plan, faults)))
         self._rows = self._each()
         self._begun: Literal["rows", "batches", "arrow"] | None = None
 
@@ -100,7 +72,7 @@ class Rows(Generic[T]):
         return self._faults.total
 
     def __aiter__(self) -> AsyncIterator[T]:
-        if self._closed:
+        if self._turns.closed:
             raise ConfigError("these rows were read or closed", hint="call read_rows again")
         # The generator itself: a method between it and the loop would cost as much as it does.
         return self._rows
@@ -135,10 +107,7 @@ class Rows(Generic[T]):
 
     async def aclose(self) -> None:
         """Close the file that is open."""
-        self._closed = True
-        _READING.discard(self)
-        async with self._busy:
-            await self._pieces.aclose()
+        await self._turns.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -152,7 +121,7 @@ class Rows(Generic[T]):
     async def _each(self) -> AsyncGenerator[T]:
         self._begin("rows")
         try:
-            while (rows := await self._next()) is not None:
+            while (rows := await self._turns.next()) is not None:
                 for row in rows:
                     yield row
                 # What comes next is made of their memory, while that is in the processor's cache.
@@ -165,7 +134,7 @@ class Rows(Generic[T]):
         batch: list[T] = []
         failure: TagferryError | None = None
         try:
-            while (rows := await self._next()) is not None:
+            while (rows := await self._turns.next()) is not None:
                 batch += rows
                 while len(batch) >= size:
                     yield batch[:size]
@@ -193,42 +162,11 @@ class Rows(Generic[T]):
             await self.aclose()
 
     def _begin(self, what: Literal["rows", "batches", "arrow"]) -> None:
-        if self._closed or self._begun is not None:
+        if self._turns.closed or self._begun is not None:
             msg = "these rows were read, or are being read, by another loop"
             raise ConfigError(msg, hint="call read_rows again")
         self._begun = what
-        _READING.add(self)
-
-    async def _next(self) -> list[T] | None:
-        """Return the rows of the next piece, or None at the end.
-
-        A piece takes less than a millisecond, which is what it costs to have it decoded by a thread. So it is
-        decoded here, and others have their turn after a few. What takes longer goes to a thread.
-        """
-        loop = asyncio.get_running_loop()
-        if loop.time() - self._turn > _TURN / (len(_READING) or 1):
-            await asyncio.sleep(0)
-            self._turn = loop.time()
-        pieces = self._pieces
-        while not self._closed:
-            # What awaits nothing needs no lock.
-            rows = await self._decode() if pieces.is_slow else pieces.decode()
-            if rows is not None:
-                return rows
-            async with self._busy:
-                if not await self._load():
-                    return None
-        raise ConfigError("these rows are closed", hint="read them within `async with`")
-
-    async def _load(self) -> bool:
-        return self._closed or await self._pieces.load()
-
-    async def _decode(self) -> list[T] | None:
-        async with self._busy:
-            return None if self._closed else await decode(self._pieces.decode)
-
-
-_READING: WeakSet[Rows[Any]] = WeakSet()
+        self._turns.begin()
 
 
 @overload
