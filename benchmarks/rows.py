@@ -22,7 +22,7 @@ _CASES = {
     "csv texts, batches": 0.7,
     "csv typed": 0.4,
     "csv typed, batches": 0.4,
-    "csv arrow": 0.7,
+    "csv arrow": 0.4,
     "csv duckdb": None,
 }
 """The speed of ours over that of the bare loop that is aimed at."""

@@ -146,7 +146,7 @@ class _ArrowEngine:
 
     def _read(self, data: bytes) -> RecordBatch | None:
         """Return the records that pyarrow sees if each is a line, and if no byte is lost but the syntax."""
-        lines, returns = data.count(b"\n"), data.count(b"\r")
+        lines, returns = data.count(b"\n"), data.count(b"\r") if b"\r" in data else 0
         source = self._arrow.BufferReader(data)
         read = self._csv.ReadOptions(use_threads=False, column_names=self._names, block_size=len(data) + 1)
         try:
