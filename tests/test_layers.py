@@ -41,8 +41,6 @@ PURE = {
     "rows.shape",
     "rows.target",
     "rows.transcript",
-    "rows.target",
-    "rows.transcript",
     "wire.secret",
     "lookups.accounts",
     "lookups.lines",
