@@ -12,7 +12,6 @@ import nox
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "types", "tests", "docs", "bench", "dist"]
 nox.options.reuse_existing_virtualenvs = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
@@ -30,6 +29,9 @@ def present(version: str) -> bool:
 PYTHONS = [version for version in VERSIONS if present(version)] or [
     f"{sys.version_info[0]}.{sys.version_info[1]}"
 ]
+# The oldest and the newest Python of this machine; `nox -s tests` takes those between as well.
+ENDS = dict.fromkeys([PYTHONS[0], PYTHONS[-1]])
+nox.options.sessions = ["lint", "types", *(f"tests-{version}" for version in ENDS), "docs", "bench", "dist"]
 
 
 def groups(*names: str) -> list[str]:
@@ -78,7 +80,7 @@ def tests(session: nox.Session) -> None:
     default = ["-m", "not soak", "-n", str(2 * (os.cpu_count() or 1))]
     if session.python != PYTHONS[0]:
         # What happens to whole processes does not depend on the version.
-        session.run("pytest", *default, "--ignore=tests/crash", "--ignore=tests/load")
+        session.run("pytest", *default, *(f"--ignore=tests/{part}" for part in WHOLE_PROCESSES))
         return
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *default)
@@ -88,6 +90,7 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "report", "--fail-under=95")
 
 
+WHOLE_PROCESSES = ("crash", "load", "cli/test_process.py", "cli/test_demo.py", "emulator")
 PURE = (
     "errors.py",
     "exports/gzipped.py",
@@ -140,7 +143,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """A smoke of the benchmarks in seconds; without arguments small sizes, else what is given."""
+    """A smoke of the benchmarks in seconds, or what is given.
+
+    `nox -s bench -- --large --markdown docs/benchmarks.md --json benchmarks.json` measures all, in an hour.
+    """
     session.install("-q", f"{wheel(session)}[cli,parquet,speed]", *groups("bench"))
     session.run("python", "-m", "benchmarks", *(session.posargs or ["--quick"]))
 

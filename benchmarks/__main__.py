@@ -7,11 +7,11 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import download, limiter, lookups, memory, rows
+from benchmarks import download, growth, limiter, lookups, memory, poller, rows
 from benchmarks.compare import MB, Settings
 from benchmarks.figures import Table
 from benchmarks.process import BenchmarkError
@@ -22,6 +22,8 @@ BENCHMARKS: Mapping[str, Callable[[Settings], Table]] = {
     "memory": memory.run,
     "lookups": lookups.run,
     "limiter": limiter.run,
+    "poller": poller.run,
+    "growth": growth.run,
     "rows": rows.run,
 }
 
@@ -43,18 +45,31 @@ def main(words: Sequence[str] | None = None) -> int:
     # Whatever ends us, the server and the files of a run go too.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, _stop)
-    try:
-        tables = [BENCHMARKS[name](settings) for name in given.name or BENCHMARKS]
-    except BenchmarkError as error:
-        print(f"benchmark failed: {error}", file=sys.stderr)
-        return 1
-    machine = _machine()
+    load = os.getloadavg()[0]
+    tables, failed = _run(given.name or BENCHMARKS, settings)
+    machine = _machine(load)
     print(as_text(tables, machine), end="")
+    if failed:
+        return 1
     if given.json:
         given.json.write_text(as_json(tables, machine))
     if given.markdown:
-        given.markdown.write_text(as_markdown(tables, machine))
+        given.markdown.write_text(as_markdown(tables, machine, sys.argv[1:] if words is None else words))
     return 0
+
+
+def _run(names: Iterable[str], settings: Settings) -> tuple[list[Table], bool]:
+    """Run benchmarks; what others found is not lost with one that cannot be run."""
+    tables: list[Table] = []
+    failed = False
+    for name in names:
+        print(name, file=sys.stderr, flush=True)
+        try:
+            tables.append(BENCHMARKS[name](settings))
+        except BenchmarkError as error:
+            print(f"benchmark {name} failed: {error}", file=sys.stderr)
+            failed = True
+    return tables, failed
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,13 +103,22 @@ def _stop(number: int, _frame: object) -> None:
     raise SystemExit("time-out" if number == signal.SIGALRM else 128 + number)
 
 
-def _machine() -> dict[str, str]:
-    packages = ("tagferry", "aiohttp", "anyio", "msgspec", "uvloop", *limiter.PEERS, "requests")
+def _machine(load: float) -> dict[str, str]:
+    packages = (
+        "tagferry",
+        "aiohttp",
+        "anyio",
+        "msgspec",
+        "uvloop",
+        *limiter.PEERS,
+        *poller.PEERS,
+        "requests",
+    )
     return {
         "python": platform.python_version(),
         "packages": ", ".join(f"{name} {_version(name)}" for name in packages),
         "machine": f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} CPUs",
-        "load": f"{os.getloadavg()[0]:.1f} at the end",
+        "load": f"{load:.1f} before, {os.getloadavg()[0]:.1f} at the end",
     }
 
 

@@ -71,7 +71,7 @@ def measure(contestant: Contestant, place: Path | None, scrap: int = 0) -> Usage
 
 
 def compare(ours: Contestant, peer: Contestant, rounds: int, place: Path | None, scrap: int) -> Pairing:
-    """Run ours and a peer in turn, after a warm-up of both that does not count.
+    """Run ours and a peer in turn, after a warm-up of both that does not count; a smoke has none.
 
     Args:
         ours: Ours.
@@ -80,7 +80,7 @@ def compare(ours: Contestant, peer: Contestant, rounds: int, place: Path | None,
         place: Where files are written.
         scrap: As for `measure`.
     """
-    for contestant in (ours, peer):
+    for contestant in (ours, peer) if rounds > 1 else ():
         measure(contestant, place, scrap)
     pairs: list[Pair] = []
     for number in range(1, rounds + 1):

@@ -65,7 +65,7 @@ def run(settings: Settings) -> Table:
         mine = ours(store, settings.loop)
         pairings = [compare(mine, peer, rounds, settings.directory, size) for peer in _peers(store)]
         start = Figure.of(measure(floor(settings.loop), settings.directory).wall for _ in range(rounds))
-    notes = [f"of ours, {start.text()} s are the start of Python and the imports"]
+    notes = [f"of ours, {start.text()} s are the start of Python and the imports", _left_out(pairings)]
     notes += [] if shutil.which("aria2c") else ["aria2c is not installed"]
     if mine.name.endswith("(asyncio)"):
         notes.append("ours ran without uvloop")
@@ -101,6 +101,12 @@ def _peers(store: Store) -> list[Contestant]:
         command = ("aria2c", "--no-conf", "-q", "-d", "{out}", "-o", "f", store.link)
         peers.append(Contestant("aria2c", command, check))
     return peers
+
+
+def _left_out(pairings: list[Pairing]) -> str:
+    wall = {pairing.peer: Figure.of(pair.peer.wall for pair in pairing.pairs).median for pairing in pairings}
+    more = wall[_WHOLE] - wall[_BARE]
+    return f"bare curl, aria2c and aiohttp neither hash nor sync, which takes curl {more:.2f} s more"
 
 
 def _aims(pairings: list[Pairing], *, judged: bool) -> list[Aim]:

@@ -14,9 +14,10 @@ from pathlib import Path
 from benchmarks.companion import companion
 from benchmarks.compare import Settings
 from benchmarks.figures import Aim, Figure, Table
+from benchmarks.process import BenchmarkError
 from benchmarks.process import run as run_process
 
-__all__ = ["PEERS", "run"]
+__all__ = ["PEERS", "rate_of", "run"]
 
 PEERS = ("aiolimiter", "pyrate-limiter", "throttled-py")
 """The names of their packages."""
@@ -24,9 +25,8 @@ _OURS = "tagferry"
 _RATE = 100
 _SCENES: Mapping[str, str] = {"jitter": "0", "jitter and stalls": "3.3"}
 """How often the network stalls, in seconds; 0 is never."""
-_SECONDS, _QUICK_SECONDS = 8, 2
-_MORE = 0.5
-"""Seconds for which a limiter runs on, so that the last second is a whole one."""
+_SECONDS, _QUICK_SECONDS = 11, 3
+"""A bucket that does not count, and three stalls and what is between them."""
 _MOST_ROUNDS = 3
 _COLUMNS = (
     "",
@@ -45,26 +45,35 @@ class _Run:
 
     name: str
     scene: str
-    by_second: Sequence[int]
-    """Accepted calls, in each second since the first one."""
+    accepted: Sequence[int]
+    """When calls were accepted, in ns."""
     refused: int
     most: int
     """The most arrivals in any sliding second, refused ones too."""
     trip: float
     """The mean round trip, in seconds."""
-    seconds: int
-    """Whole seconds for which it ran."""
     cpu: float
 
     @property
-    def rate(self) -> float:
-        """Accepted calls in a second, the first one left out: a full bucket is no speed."""
-        return statistics.mean(self.by_second[1 : self.seconds])
-
-    @property
     def share(self) -> float:
-        """That, as a part of what is possible without the risk of a refusal."""
-        return self.rate / (_RATE / (1 + self.trip))
+        """Its rate as a part of what is possible without the risk of a refusal."""
+        return rate_of(self.accepted) / (_RATE / (1 + self.trip))
+
+
+def rate_of(times: Sequence[int]) -> float:
+    """Return the calls in a second, the first hundred left out: a full bucket is no speed.
+
+    Calls may come in bunches of a hundred, of which the end of a run cuts one somewhere. So the time is taken
+    from each call to the one that is some hundreds later.
+
+    Args:
+        times: When calls were accepted, in ns.
+    """
+    calls = (len(times) - _RATE - 1) // _RATE * _RATE
+    if calls < _RATE:
+        raise BenchmarkError(f"{len(times)} accepted calls are too few to tell a rate")
+    starts = range(_RATE, min(2 * _RATE, len(times) - calls))
+    return calls * 1e9 / statistics.mean(times[start + calls] - times[start] for start in starts)
 
 
 def run(settings: Settings) -> Table:
@@ -104,10 +113,10 @@ def _measure(name: str, scene: str, seconds: int) -> _Run:
         tempfile.TemporaryDirectory(prefix="tagferry-bench-") as directory,
         companion("benchmarks.limiter_server", _SCENES[scene]) as server,
     ):
-        command = [sys.executable, "-m", "benchmarks.limiter_client", name, server.line, str(seconds + _MORE)]
+        command = [sys.executable, "-m", "benchmarks.limiter_client", name, server.line, str(seconds)]
         usage, printed = run_process(command, Path(directory))
         counted = json.loads(server.end())
-    return _Run(name, scene, **counted, trip=json.loads(printed)["trip"], seconds=seconds, cpu=usage.cpu)
+    return _Run(name, scene, **counted, trip=json.loads(printed)["trip"], cpu=usage.cpu)
 
 
 def _row(group: Sequence[_Run], versions: Mapping[str, str | None]) -> list[str]:
@@ -118,7 +127,7 @@ def _row(group: Sequence[_Run], versions: Mapping[str, str | None]) -> list[str]
     return [
         f"{name} {versions[name]}",
         group[0].scene,
-        figure(lambda one: one.rate, digits=1),
+        figure(lambda one: rate_of(one.accepted), digits=1),
         figure(lambda one: one.share, 0.01, 1),
         figure(lambda one: one.refused),
         figure(lambda one: one.most),
@@ -128,11 +137,11 @@ def _row(group: Sequence[_Run], versions: Mapping[str, str | None]) -> list[str]
 
 def _aims(group: Sequence[_Run], *, judged: bool) -> list[Aim]:
     scene = group[0].scene
-    lost = Figure.of(1 - one.share for one in group).median
+    lost = Figure.of(100 * (1 - one.share) for one in group).median
     return [
         Aim(f"ours, {scene}: refused, all rounds", sum(one.refused for one in group), 0, judged),
         Aim(f"ours, {scene}: most in any second", max(one.most for one in group), _RATE, judged),
-        Aim(f"ours, {scene}: part of the possible that is lost, median", lost, 0.02, judged),
+        Aim(f"ours, {scene}: lost of the possible in %, median", lost, 2, judged),
     ]
 
 
@@ -140,7 +149,7 @@ def _notes(versions: Mapping[str, str | None]) -> list[str]:
     notes = [
         "a call and its answer take 10 to 30 ms each; every 3.3 s a stall holds calls up for 300 ms",
         f"possible are {_RATE} / (1 + mean round trip): more cannot be had without the risk of a refusal",
-        "accepted calls are counted after the first second, refusals and the most in a second from the start",
+        "accepted calls count after the first hundred, refusals and the most in a second from the start",
     ]
     return notes + [f"{name} is not installed" for name, found in versions.items() if not found]
 

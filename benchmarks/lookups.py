@@ -21,14 +21,13 @@ from benchmarks.process import run as run_process
 from tagferry.emulator import DEMO_IDENTIFIER, DEMO_SDKAPPID, DEMO_SECRET_KEY
 from tagferry.services.tencent_usersig import LIFETIME, make_user_sig
 
-__all__ = ["run"]
+__all__ = ["OURS", "measure_lookups", "run", "task_at"]
 
 _ACCOUNTS = 1_000_000
 _QUICK_ACCOUNTS = 20_000
-_LARGE_ACCOUNTS = 10_000_000
 _CONNECTIONS = (16, 100)
-_OURS, _BARE, _PLAIN, _THREADS = "tagferry", "bare aiohttp + msgspec", "aiohttp + json", "requests + json"
-_MODULES = {_OURS: "ours", _BARE: "bare", _PLAIN: "plain", _THREADS: "threads"}
+OURS, _BARE, _PLAIN, _THREADS = "tagferry", "bare aiohttp + msgspec", "aiohttp + json", "requests + json"
+_MODULES = {OURS: "ours", _BARE: "bare", _PLAIN: "plain", _THREADS: "threads"}
 _COLUMNS = (
     "",
     "connections",
@@ -58,15 +57,11 @@ class _Run:
 def run(settings: Settings) -> Table:
     """Compare the look-ups of ours with those of others, and measure the memory of ours."""
     accounts, rounds = (_QUICK_ACCOUNTS, 1) if settings.quick else (_ACCOUNTS, settings.rounds)
-    loop = loop_name(settings.loop)
     groups: list[list[_Run]] = []
     with companion("benchmarks.lookups_server") as server:
-        task = Task(server.line, accounts, 0, str(DEMO_SDKAPPID), DEMO_IDENTIFIER, "", loop)
         for connections in _CONNECTIONS[:1] if settings.quick else _CONNECTIONS:
-            groups += _rounds(replace(task, connections=connections), rounds, settings.directory)
-        if settings.large:
-            task = replace(task, accounts=_LARGE_ACCOUNTS, connections=_CONNECTIONS[-1])
-            groups.append([_measure(_OURS, task, settings.directory)])
+            task = task_at(server.line, accounts, connections, settings)
+            groups += _rounds(task, rounds, settings.directory)
     return Table(
         "lookups",
         f"tags of {accounts:,} accounts, from the emulator; {rounds} rounds: median (lowest-highest)",
@@ -74,29 +69,46 @@ def run(settings: Settings) -> Table:
         [_row(group, groups) for group in groups],
         _aims(groups, judged=not settings.quick),
         [asdict(one) for group in groups for one in group],
-        _notes(groups, loop),
+        _notes(groups, loop_name(settings.loop)),
     )
+
+
+def task_at(url: str, accounts: int, connections: int, settings: Settings) -> Task:
+    """Return the task of look-ups at a server."""
+    loop = loop_name(settings.loop)
+    return Task(url, accounts, connections, str(DEMO_SDKAPPID), DEMO_IDENTIFIER, "", loop)
 
 
 def _rounds(task: Task, rounds: int, place: Path | None) -> list[list[_Run]]:
     """Let all contestants run in turn, some times, after a short turn that does not count."""
     names = [name for name in _MODULES if name != _THREADS or importlib.util.find_spec("requests")]
     groups: list[list[_Run]] = [[] for _ in names]
-    for name in names:
-        _measure(name, replace(task, accounts=min(task.accounts, _QUICK_ACCOUNTS)), place)
+    if rounds > 1:
+        for name in names:
+            measure_lookups(name, replace(task, accounts=_QUICK_ACCOUNTS), place)
     for number in range(1, rounds + 1):
         for group, name in zip(groups, names, strict=True):
-            group.append(_measure(name, task, place))
+            group.append(measure_lookups(name, task, place))
         if len(tagged := {group[-1].tagged for group in groups}) > 1:
             raise BenchmarkError(f"they found tags of different numbers of accounts: {tagged}")
         print(f"  {number}/{rounds} with {task.connections} connections", file=sys.stderr, flush=True)
     return groups
 
 
-def _measure(name: str, task: Task, place: Path | None) -> _Run:
+def measure_lookups(name: str, task: Task, place: Path | None) -> _Run:
+    """Run a contestant once and check what it did.
+
+    Args:
+        name: Who runs.
+        task: What it has to do; its credential is added.
+        place: Where it writes.
+
+    Raises:
+        BenchmarkError: It failed, or did not do the job.
+    """
     with tempfile.TemporaryDirectory(prefix="tagferry-bench-", dir=place) as directory:
         output = Path(directory, "tags.jsonl")
-        if name == _OURS:
+        if name == OURS:
             words = [str(output), *replace(task, credential=DEMO_SECRET_KEY).words]
         else:
             signature = make_user_sig(
@@ -105,7 +117,7 @@ def _measure(name: str, task: Task, place: Path | None) -> _Run:
             words = replace(task, credential=signature).words
         module = f"benchmarks.lookups_{_MODULES[name]}"
         usage, printed = run_process([sys.executable, "-m", module, *words], Path(directory))
-        if name == _OURS and (lines := _count_lines(output)) != task.accounts:
+        if name == OURS and (lines := _count_lines(output)) != task.accounts:
             raise BenchmarkError(f"ours wrote {lines} lines for {task.accounts} accounts")
     told = json.loads(printed)
     return _Run(name, task.accounts, task.connections, usage, told["tagged"], told["cpu"])
@@ -122,25 +134,22 @@ def _row(group: Sequence[_Run], groups: Sequence[Sequence[_Run]]) -> list[str]:
     def figure(of: Callable[[_Run], float], scale: float = 1.0, digits: int = 2) -> str:
         return Figure.of(of(one) for one in group).text(scale, digits)
 
-    ours = _find(groups, _OURS, first.accounts, first.connections)
+    ours = _find(groups, OURS, first.connections)
     return [
-        first.name if first.accounts <= _ACCOUNTS else f"{first.name}, {first.accounts:,} accounts",
+        first.name,
         str(first.connections),
         figure(lambda one: one.usage.wall),
         figure(lambda one: one.usage.cpu),
         figure(lambda one: one.cpu["look-ups"]),
         figure(lambda one: one.cpu["spool"]) if "spool" in first.cpu else "",
         figure(lambda one: one.usage.rss, MB, 0),
-        "1" if first.name == _OURS else _ratio(ours, group, "look-ups").text(),
+        "1" if first.name == OURS else _ratio(ours, group, "look-ups").text(),
     ]
 
 
-def _find(groups: Sequence[Sequence[_Run]], name: str, accounts: int, connections: int) -> Sequence[_Run]:
+def _find(groups: Sequence[Sequence[_Run]], name: str, connections: int) -> Sequence[_Run]:
     """Return the runs of one contestant."""
-    wanted = (name, accounts, connections)
-    return next(
-        group for group in groups if (group[0].name, group[0].accounts, group[0].connections) == wanted
-    )
+    return next(group for group in groups if (group[0].name, group[0].connections) == (name, connections))
 
 
 def _ratio(ours: Sequence[_Run], peers: Sequence[_Run], stage: str) -> Figure:
@@ -152,17 +161,16 @@ def _aims(groups: Sequence[Sequence[_Run]], *, judged: bool) -> list[Aim]:
     aims: list[Aim] = []
     for floor in groups:
         first = floor[0]
-        ours = _find(groups, _OURS, first.accounts, first.connections)
+        ours = _find(groups, OURS, first.connections)
         if first.name == _BARE:
             for stage, at_most in (("look-ups", 1.3), ("spool", 0.5)):
                 text = (
                     f"CPU of ours, {stage} / {_BARE}, {first.connections} connections, median of the rounds"
                 )
                 aims.append(Aim(text, _ratio(ours, floor, stage).median, at_most, judged))
-        elif first.name == _OURS:
+        elif first.name == OURS:
             text = f"peak MB of ours, {first.accounts:,} accounts, {first.connections} connections, highest"
-            at_most = 100 if first.accounts <= _ACCOUNTS else 200
-            aims.append(Aim(text, max(one.usage.rss for one in ours) / MB, at_most, judged))
+            aims.append(Aim(text, max(one.usage.rss for one in ours) / MB, 100, judged))
     return aims
 
 
@@ -175,7 +183,7 @@ def _notes(groups: Sequence[Sequence[_Run]], loop: str) -> list[str]:
     ]
     for floor in groups:
         if floor[0].name == _BARE:
-            ours = _find(groups, _OURS, floor[0].accounts, floor[0].connections)
+            ours = _find(groups, OURS, floor[0].connections)
             lowest = min(one.cpu["look-ups"] for one in ours) / min(one.cpu["look-ups"] for one in floor)
             notes.append(
                 f"{floor[0].connections} connections: lowest of ours / lowest of the floor {lowest:.2f}"

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 
 from benchmarks.figures import Table
 
 __all__ = ["as_json", "as_markdown", "as_text"]
+
+_INTRODUCTION = """\
+Whole processes, ours and a peer in turn, in one run on one machine; a ratio is taken pair by pair, and then
+their median. The notes below a table say what is compared with what. What runs beside ours has to be there:
+nginx, curl, if wanted aria2c, and the packages of the group `bench` in `pyproject.toml`, which `nox -s bench`
+installs. It is written, and not by hand, by"""
 
 
 def as_text(tables: Sequence[Table], machine: Mapping[str, str]) -> str:
@@ -17,9 +24,17 @@ def as_text(tables: Sequence[Table], machine: Mapping[str, str]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def as_markdown(tables: Sequence[Table], machine: Mapping[str, str]) -> str:
-    """Return all tables for a page."""
-    blocks = ["\n".join(f"- {name}: {value}" for name, value in machine.items())]
+def as_markdown(tables: Sequence[Table], machine: Mapping[str, str], words: Sequence[str]) -> str:
+    """Return all tables as a page.
+
+    Args:
+        tables: The tables.
+        machine: What they were measured on.
+        words: The words of the command that measured them.
+    """
+    command = shlex.join(["python", "-m", "benchmarks", *words])
+    blocks = ["# Benchmarks", f"{_INTRODUCTION} `{command}`."]
+    blocks += ["\n".join(f"- {name}: {value}" for name, value in machine.items())]
     blocks += [_markdown(table) for table in tables]
     return "\n\n".join(blocks) + "\n"
 
@@ -60,7 +75,7 @@ def _text(table: Table) -> str:
 
 
 def _markdown(table: Table) -> str:
-    lines = [f"### {table.name}: {table.title}", ""]
+    lines = [f"## {table.name}: {table.title}", ""]
     lines.append(_row(table.columns))
     lines.append(_row(["---", *("---:" for _ in table.columns[1:])]))
     lines += [_row(row) for row in table.rows]

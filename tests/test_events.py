@@ -20,6 +20,7 @@ KINDS = {
         "WARNING",
     ),
     events.LinkRenewed: ({"kind": "k", "id": "x"}, "INFO"),
+    events.Attached: ({"kind": "k", "id": "x", "job_id": "j"}, "INFO"),
     events.Submitted: ({"kind": "k", "id": "x", "job_id": "j"}, "INFO"),
     events.InsecureAddress: ({"service": "s", "address": "http://cdp.example.com"}, "WARNING"),
     events.FetchPlanned: (

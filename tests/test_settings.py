@@ -41,6 +41,27 @@ def test_the_later_layer_wins(given, text, origin):
     assert (value.text, value.origin) == (text, origin)
 
 
+@pytest.mark.parametrize(
+    ("in_file", "in_environment", "left"),
+    [
+        ({"region": "china"}, {"BASE_URL": "http://e"}, {"base_url": "http://e"}),
+        ({"base_url": "http://f"}, {"REGION": "seoul"}, {"region": "seoul"}),
+        ({"base_url": "http://f"}, {}, {"base_url": "http://f"}),
+        ({"user_sig": "u"}, {"SECRET_KEY": "k"}, {"secret_key": "k"}),
+        ({"secret_key": "k"}, {"USER_SIG": "u"}, {"user_sig": "u"}),
+        # Nobody can say which of two in one layer is meant: who uses them has to.
+        ({"region": "china", "base_url": "http://f"}, {}, {"region": "china", "base_url": "http://f"}),
+    ],
+)
+def test_what_stands_in_the_place_of_something_else_wins_with_its_layer(in_file, in_environment, left):
+    environ = {f"TAGFERRY_TENCENT_{name}": text for name, text in in_environment.items()}
+    settings = layer(file=file({"tencent": in_file}), environ=environ)
+    names = ("region", "base_url", "user_sig", "secret_key")
+    assert {name: text for name in names if (text := settings.get(f"tencent.{name}"))} == left
+    for name in in_file.keys() - left.keys():
+        assert settings.values[f"tencent.{name}"].origin.startswith("left out: tencent.")
+
+
 def test_defaults_and_profile_of_other_keys():
     settings = layer(file=file(FULL), profile="test", environ={})
     assert settings.get("growingio.base_url") == "http://t"

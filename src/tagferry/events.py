@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tagferry.errors import TagferryError
 
 __all__ = [
+    "Attached",
     "BatchesHalved",
     "Checkpointed",
     "Converting",
@@ -56,6 +57,14 @@ class Polled(Event, frozen=True, kw_only=True):
 
 class Submitted(Event, frozen=True, kw_only=True):
     """A job was made at the service."""
+
+    kind: str
+    id: str
+    job_id: str
+
+
+class Attached(Event, frozen=True, kw_only=True):
+    """A job that an earlier run made, by what is written down beside its output, is gone on with."""
 
     kind: str
     id: str
@@ -216,6 +225,7 @@ Emit = Callable[[Event], None]
 """A listener: a plain function, called on the event loop, so it must not block."""
 
 _LEVELS: dict[type[Event], int] = {
+    Attached: logging.INFO,
     BatchesHalved: logging.WARNING,
     Converting: logging.INFO,
     FetchPlanned: logging.INFO,

@@ -39,6 +39,9 @@ class Setting:
     secret: bool = False
     default: str | None = None
     source: str = ""  # where a user finds a value
+    rival: str = (
+        ""  # the setting that it stands in the place of: a stronger layer with one of them has it only
+    )
 
     @property
     def section(self) -> str:
@@ -93,8 +96,17 @@ SETTINGS = (
         secret=True,
         source="it is in the Chat console, with the app's basic information",
     ),
-    Setting("tencent.user_sig", "a UserSig made elsewhere, instead of the secret key", secret=True),
-    Setting("tencent.base_url", "the address of the Tencent IM API, instead of a region"),
+    Setting(
+        "tencent.user_sig",
+        "a UserSig made elsewhere, instead of the secret key",
+        secret=True,
+        rival="tencent.secret_key",
+    ),
+    Setting(
+        "tencent.base_url",
+        "the address of the Tencent IM API, instead of a region",
+        rival="tencent.region",
+    ),
     Setting("tencent.region", "the data centre of the Tencent IM app, such as china or singapore"),
 )
 """Every setting; a further service adds its own here."""
@@ -180,16 +192,36 @@ def layer(
     values = {one.name: Value(one, one.default, "default") for one in SETTINGS}
     overlays: dict[str, dict[str, Value]] = {}
     if file is not None:
-        values.update(_read_sections(file, file.content, "", skip={"profile"}))
+        _lay(values, _read_sections(file, file.content, "", skip={"profile"}))
         overlays = dict(_read_profiles(file))
     if profile is not None:
-        values.update(_choose_profile(profile, overlays, file))
-    for one in SETTINGS:
-        if text := environ.get(one.env):
-            values[one.name] = Value(one, text, f"environment variable {one.env}")
-        if flags and one.name in flags:
-            values[one.name] = Value(one, flags[one.name], "command line")
+        _lay(values, _choose_profile(profile, overlays, file))
+    texts = {one: environ.get(one.env) for one in SETTINGS}
+    _lay(
+        values,
+        {
+            one.name: Value(one, text, f"environment variable {one.env}")
+            for one, text in texts.items()
+            if text
+        },
+    )
+    given = flags or {}
+    _lay(
+        values,
+        {one.name: Value(one, given[one.name], "command line") for one in SETTINGS if one.name in given},
+    )
     return Settings(values, tuple(_notices(file, environ)))
+
+
+def _lay(values: dict[str, Value], stronger: Mapping[str, Value]) -> None:
+    """Put the values of a layer over those of weaker ones."""
+    values.update(stronger)
+    for one in SETTINGS:
+        if one.rival and (one.name in stronger) != (one.rival in stronger):
+            named, left_out = (one.name, one.rival) if one.name in stronger else (one.rival, one.name)
+            if values[left_out].text is not None:
+                origin = f"left out: {named} comes from {values[named].origin}"
+                values[left_out] = Value(values[left_out].setting, None, origin)
 
 
 def _read_profiles(file: ConfigFile) -> Iterator[tuple[str, dict[str, Value]]]:

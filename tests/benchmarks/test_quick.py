@@ -41,7 +41,7 @@ def test_a_ratio_is_taken_pair_by_pair():
 
 def test_a_missed_aim_is_called_so():
     assert [aim.verdict for aim in TABLE.aims] == ["met", "MISSED", "not judged"]
-    for text in (as_text([TABLE], {}), as_markdown([TABLE], {})):
+    for text in (as_text([TABLE], {}), as_markdown([TABLE], {}, [])):
         assert "aim MISSED: CPU 1.40, at most 1.30" in text
         assert "aim met: wall 1.00, at most 1.00" in text
         assert "note: a note" in text
@@ -57,8 +57,12 @@ def test_columns_stand_below_each_other():
     assert second == "a|b        22.00"
 
 
-def test_markdown_escapes_bars():
-    lines = as_markdown([TABLE], {}).splitlines()
+def test_markdown_is_a_page_that_says_how_it_was_written_and_escapes_bars():
+    lines = as_markdown([TABLE], {"python": "3"}, ["download", "--markdown", "a b.md"]).splitlines()
+    assert lines[0] == "# Benchmarks"
+    assert lines[5].endswith("by hand, by `python -m benchmarks download --markdown 'a b.md'`.")
+    assert "- python: 3" in lines
+    assert "## download: a title" in lines
     assert "|  | wall s |" in lines
     assert "| a\\|b | 22.00 |" in lines
 

@@ -117,21 +117,6 @@ def when():
         thread.join()
 
 
-@pytest.fixture
-def later():
-    """Calls a function after a while, on a thread."""
-    timers: list[threading.Timer] = []
-
-    def call(seconds: float, function: Callable[[], object]) -> None:
-        timers.append(threading.Timer(seconds, function))
-        timers[-1].start()
-
-    yield call
-    for timer in timers:
-        timer.cancel()
-        timer.join()
-
-
 class Terminal(io.TextIOWrapper):
     def __init__(self) -> None:
         super().__init__(io.BytesIO(), encoding="utf-8", newline="", write_through=True)

@@ -1,13 +1,16 @@
+import io
 import signal
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from tagferry import errors, events
 from tagferry.cli.board import Board
+from tagferry.cli.document import dump
 from tagferry.cli.logs import Redactor
 from tagferry.cli.progress import LineView, LiveView, View
-from tagferry.cli.report import Report, dump, exit_code
+from tagferry.cli.report import Report, exit_code
 from tagferry.cli.text import plain, show_bytes, show_seconds
 from tagferry.exports.outcome import ExportDone, ExportFailed, SavedFile
 
@@ -62,7 +65,7 @@ def test_troubles_are_counted_and_told():
             events.UnknownStatus(**OF_A, word="x"),
         )
     ]
-    assert [bool(one) for one in news] == [True] * 5 + [False]
+    assert all(news)
     assert set(board.counts.values()) == {1}
     assert board.lines[A.kind, A.id].bytes == 6000
     assert board.rate(1.0) == 2000  # what was there before does not count
@@ -139,10 +142,6 @@ def test_lines_of_many_exports_tell_trouble_only():
 
 
 def draw(count, *, height=24, width=80, act=lambda view: None):
-    import io
-
-    from rich.console import Console
-
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=False)
     clock = Clock()
     view = LiveView(console, clock)
@@ -182,6 +181,33 @@ def test_notes_of_the_view():
     text = "\n".join(draw(4, act=act))
     for part in ("asked 1×, next in 3 s", "part 2 of 3", "link renewed", "[b]no[/b]", "go slower"):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("id_", "shown"),
+    [
+        ("seg_00007", "…ngio-cdp-segment seg_00007 "),
+        ("seg_of_the_year_that_has_a_long_key_00007", "…_that_has_a_long_key_00007 "),
+        ("人群" * 20, "…群" + "人群" * 6),
+    ],
+)
+def test_a_name_that_is_too_long_is_cut_where_all_are_alike(id_, shown):
+    console = Console(file=io.StringIO(), width=80, height=24, force_terminal=False)
+    view = LiveView(console, Clock())
+    view.expect([SimpleNamespace(kind="growingio-cdp-segment", id=id_)])
+    console.print(view.draw())
+    assert shown in console.file.getvalue()
+
+
+def test_a_job_is_told_by_its_id():
+    lines = []
+    view = LineView(lines.append, every=1e9)
+    view.take(events.Submitted(**OF_A, job_id="j1"))
+    view.take(events.Attached(**OF_A, job_id="j2"))
+    assert lines == [
+        "growingio-tag aaaaaaaa: job j1 is made",
+        "growingio-tag aaaaaaaa: going on with job j2 of an earlier run",
+    ]
 
 
 def test_a_view_that_shows_nothing():
@@ -281,3 +307,9 @@ def test_text_is_made_safe():
     redactor.learn(["s3cret", " "])
     text = redactor.clean("s3cret https://h/p?sign=a/b&x=1 \x1b\x07\n")
     assert text == "*** https://h/p?… \\x1b\\x07\n"
+
+
+def test_a_secret_of_a_few_letters_is_not_looked_for_in_words():
+    redactor = Redactor()
+    redactor.learn(["x", "a.b"])
+    assert redactor.clean("next: text x, a.b and axb, token=x") == "next: text ***, *** and axb, token=***"

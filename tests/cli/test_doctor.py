@@ -131,8 +131,10 @@ def test_a_saas_token_is_not_checked_without_a_project(run, services):
 
 def test_settings_of_a_file_are_named_with_their_place(run, services, workdir, monkeypatch):
     monkeypatch.delenv("TAGFERRY_CDP_TOKEN")
+    monkeypatch.delenv("TAGFERRY_TENCENT_BASE_URL")
     file = workdir / "tagferry.toml"
-    file.write_text(f'[cdp]\ntoken = "{services.token}"\n[profile.prod.tencent]\nregion = "china"\n')
+    address = f'region = "china"\nbase_url = "{services.base_url}"\n'
+    file.write_text(f'[cdp]\ntoken = "{services.token}"\n[profile.prod.tencent]\n{address}')
     file.chmod(0o644)
     ran = run("doctor", "--json", "--profile", "prod")
     found = checks(ran)

@@ -14,7 +14,7 @@ def get(url):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
-def test_it_says_where_it_is_until_it_is_stopped(run, workdir, later, number, code):
+def test_it_says_where_it_is_until_it_is_stopped(run, workdir, when, number, code):
     seen = {}
 
     def look():
@@ -22,7 +22,7 @@ def test_it_says_where_it_is_until_it_is_stopped(run, workdir, later, number, co
         seen["admin answer"] = get(f"{seen['admin']}/seen")
         os.kill(os.getpid(), number)
 
-    later(0.5, look)
+    when((workdir / "ready.json").exists, look)
     fault = "growingio-saas.poll=status=503 x3"
     words = ["--rows-of", "aaaaaaaa=5", "--parts-of", "aaaaaaaa=2", "--token", "tok", "--fault", fault]
     ran = run("emulator", "--ready-file", "ready.json", *words)

@@ -140,9 +140,15 @@ def _disk_full(*_):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_stops_cleanly(run, service, later, number, code):
+def test_a_signal_stops_cleanly(run, service, when, number, code):
     service.faults.add("growingio-saas.download:bbbbbbbb", "stall@20000")
-    later(1.0, lambda: os.kill(os.getpid(), number))
+    finished = Path(f"a dir/growingio-tag-{PROJECT}-aaaaaaaa.csv")
+
+    def stalls():
+        arrivals = service.seen.of("growingio-saas.download", "bbbbbbbb")
+        return finished.exists() and any(arrival.sent == 20_000 for arrival in arrivals)
+
+    when(stalls, lambda: os.kill(os.getpid(), number))
     ran = run(*TAG, "aaaaaaaa", "bbbbbbbb", "--json", "--no-resume", "--output", "a dir")
     assert ran.code == code
     document = ran.document

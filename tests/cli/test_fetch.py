@@ -78,6 +78,15 @@ def test_people_read_what_it_costs_and_what_came(run, tencent):
     assert sorted(path.name for path in Path().iterdir()) == ["a.txt", OUTPUT]
 
 
+def test_credentials_in_clear_are_warned_of_once(run, tencent, monkeypatch):
+    monkeypatch.setattr("tagferry.clients.insecure._is_loopback", lambda _: False)
+    write("a.txt", make_accounts(5))
+    ran = run(*FETCH, "a.txt", "--quiet")
+    assert ran.code == 0
+    assert ran.err.startswith("tagferry: warning: the credentials go to http://127.0.0.1:")
+    assert ran.err.count("in clear; https would protect them") == 1
+
+
 def test_json_of_a_complete_fetch(run, tencent):
     write("a.txt", [*make_accounts(250), "ghost", "user0000000"])
     ran = run(*FETCH, "a.txt", "--json", "--output", "tags.csv")

@@ -300,8 +300,8 @@ def test_a_token_in_clear_is_warned_of_once(run, cdp, monkeypatch):
     monkeypatch.setattr("tagferry.clients.insecure._is_loopback", lambda _: False)
     ran = run(*TAG, "tag_rfm")
     assert ran.code == 0
-    assert ran.err.count("warning: the token goes to http://127.0.0.1:") == 1
-    assert "in clear; https would protect it" in ran.err
+    assert ran.err.count("warning: the credentials go to http://127.0.0.1:") == 1
+    assert "in clear; https would protect them" in ran.err
     assert "in clear" not in run(*TAG, "tag_example_api").err
 
 

@@ -328,7 +328,7 @@ def test_a_token_in_clear_is_warned_of(run, both, monkeypatch):
     monkeypatch.setattr("tagferry.clients.insecure._is_loopback", lambda _: False)
     ran = run(*KINDS["growingio-cdp-projects"])
     assert ran.code == 0
-    assert ran.err.startswith("tagferry: warning: the token goes to http://127.0.0.1:")
+    assert ran.err.startswith("tagferry: warning: the credentials go to http://127.0.0.1:")
 
 
 @pytest.mark.parametrize("kind", ["", *KINDS])
@@ -413,7 +413,7 @@ def test_a_signal_while_the_list_is_read_stops_the_export(run, both, when_asked,
 
 
 def test_the_usage_shows_both_ways(run):
-    assert "(SEGMENTATION_ID... | --all)" in run("export", "growingio-segment", "--help").out
+    assert "(ID... | --all)" in run("export", "growingio-segment", "--help").out
 
 
 def test_one_key_that_is_listed_twice_is_exported_once():

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from tagferry.cli.kinds import KINDS, VERBS
 from tests.cli.conftest import CANARY, PROJECT
 
 TAG = ["export", "growingio-tag", PROJECT, "5rREn4PL"]
@@ -51,7 +52,7 @@ WRONG = [
     # the words, then what the message names
     (["exprt"], ['"exprt"', '"export"', "tagferry --help"]),
     (["export", "growingio-tga", "a"], ['"growingio-tga"', '"growingio-tag"', "tagferry export --help"]),
-    (["export", "growingio-tag"], ["PROJECT_UID", "tagferry export growingio-tag --help"]),
+    (["export", "growingio-tag"], ["PROJECT_UID is missing", "tagferry export growingio-tag --help"]),
     (["export", "growingio-tag", PROJECT], ["TAG_ID", "--help"]),
     (["export", "growingio-tag", "../x", "5rREn4PL"], ["'../x'", "1 to 64 letters and digits", "nxog09md"]),
     (["export", "growingio-tag", PROJECT, "a b"], ["'a b'", "address bar"]),
@@ -71,7 +72,9 @@ WRONG = [
     ([*TAG, "--expire-minutes", "10081"], ["'10081'", "1 to 10080", "write 60"]),
     ([*TAG, "--output", ""], ["--output", "empty"]),
     ([*TAG, "--output", sys.executable], [sys.executable, "another output directory"]),
-    ([*TAG, "--output"], ["--output", "--help"]),
+    ([*TAG, "--output"], ["--output needs a value", "--help"]),
+    (["export", "growingio-cdp-segment", "seg"], ["--project is missing", "--help"]),
+    (["export", "growingio-cdp-segment", "seg", "--projetc=hunter2"], ["--project", "--help"]),
     ([*TAG, "--json", "--quiet"], ["--json and --quiet", "leave one"]),
     ([*TAG, "--outptu", "x"], ["--outptu", "--output"]),
     ([*TAG, "--token", "hunter2"], ["--token", "TAGFERRY_"]),
@@ -154,12 +157,8 @@ def test_a_missing_token(run, monkeypatch):
     [
         [],
         ["export"],
-        ["export", "growingio-tag"],
-        ["export", "growingio-segment"],
-        ["fetch", "tencent-tags"],
-        ["retry", "tencent-tags"],
-        ["demo"],
-        ["emulator"],
+        *([verb, kind.name] for verb, kinds in KINDS.items() for kind in kinds),
+        *([verb.name] for verb in VERBS),
     ],
 )
 def test_help_begins_with_examples_and_fits(run, argv):
@@ -168,6 +167,9 @@ def test_help_begins_with_examples_and_fits(run, argv):
     head = ran.out.partition("Usage:")[0].splitlines()
     assert head[0] == "Examples:"
     assert 2 <= sum(line.startswith("  tagferry ") for line in head) <= 3
+    # None goes on in a second line, nor does the usage.
+    assert all(line.startswith("  ") for line in head[1:] if line)
+    assert not argv or not ran.out.partition("Usage:")[2].splitlines()[1]
     assert all(len(line) <= 80 for line in ran.out.splitlines())
     for bad in ("None", "<", "21600"):
         assert bad not in ran.out
@@ -175,7 +177,6 @@ def test_help_begins_with_examples_and_fits(run, argv):
 
 def test_examples_are_commands_that_exist(run):
     from tagferry.cli.app import build
-    from tagferry.cli.kinds import KINDS, VERBS
 
     for entry in (*VERBS, *(kind for kinds in KINDS.values() for kind in kinds)):
         for example in entry.examples:
@@ -203,7 +204,7 @@ def test_help_without_words_is_asked_for_but_not_without_a_kind(run):
 def test_durations(text, seconds):
     from cyclopts import Token
 
-    from tagferry.cli.options import read_deadline
+    from tagferry.cli.words import read_deadline
 
     assert read_deadline(float, [Token(value=text)]) == seconds
 

@@ -232,3 +232,14 @@ async def test_the_other_lists_of_the_emulated_cdp(cdp):
     tags = await client.list_tags(project=projects[0].key)
     assert 0 < len(tags) < 2500
     assert {one.kind for one in (*tags, *segments)} == {"growingio-cdp-tag", "growingio-cdp-segment"}
+
+
+async def test_a_list_of_what_is_unknown_or_not_for_the_token_is_asked_for_once(cdp):
+    client, emulator = cdp
+    for work in (client.list_segments("Unknown1"), client.list_tags(project="Unknown1")):
+        emulator.seen.clear()
+        with pytest.raises(RefusedError, match="unknown, or not for this token") as caught:
+            await work
+        assert (caught.value.code, caught.value.retryable, caught.value.service) == (500, False, SERVICE)
+        assert "check project and space" in caught.value.hint
+        assert len(emulator.seen) == 1

@@ -107,7 +107,7 @@ def run_kills(emulator: Emulator, out: Path, seed: int, kills: int) -> dict[str,
 
 
 def test_kill_at_random_moments(emulator: Emulator, tmp_path: Path) -> None:
-    assert run_kills(emulator, tmp_path / "out", seed=20261122, kills=12)["kills"] >= 12
+    assert run_kills(emulator, tmp_path / "out", seed=20261122, kills=8)["kills"] >= 8
 
 
 @pytest.mark.soak
@@ -156,7 +156,7 @@ def final_paths(out: Path) -> list[Path]:
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not on this machine")
 @pytest.mark.timeout(120)
 def test_kill_at_the_first_calls_of_the_commit(emulator: Emulator, tmp_path: Path) -> None:
-    assert kill_at_calls(emulator, tmp_path / "out", ("fsync", "linkat,link", "unlink,unlinkat"), 2) >= 3
+    assert kill_at_calls(emulator, tmp_path / "out", ("fsync", "linkat,link", "unlink,unlinkat"), 1) == 3
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not on this machine")

@@ -126,6 +126,10 @@ async def test_every_accepted_submission_makes_a_job_and_is_counted():
         assert answer.json() == {
             "jobs": {"growingio-cdp-tag tag_rfm": 3, "growingio-cdp-tag WlGk4Daj/tag_rfm": 1},
             "made": 4,
+            "ids": {
+                "growingio-cdp-tag tag_rfm": [first, second, third],
+                "growingio-cdp-tag WlGk4Daj/tag_rfm": [fourth],
+            },
             "tokens": 0,
         }
         described = (await ask(emu.base_url, "/_emulator/exports")).json()

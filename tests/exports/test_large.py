@@ -53,6 +53,7 @@ def leave_the_beginning(out: Path, export: tagferry.Export) -> None:
     (out / f"{STEM}.part.json").write_bytes(msgspec.json.encode(record))
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 async def test_a_transfer_goes_on_behind_four_gigabytes_and_again_when_it_breaks_there(tmp_path):
     out = tmp_path / "out"

@@ -148,6 +148,18 @@ def test_the_delays_are_those_of_the_schedule_and_bounded():
     assert [event.delay for event in service.events if event.delay is not None] == slept
 
 
+def test_no_delay_is_much_longer_than_a_fifth_of_what_the_job_has_taken():
+    service = Service(*[DOING] * 60, DONE)
+    wait(service)
+    age = 0.0
+    for delay in service.clock.slept:
+        assert delay <= max(3, 0.2 * age)
+        age += delay + 0.01
+    assert age > 150
+    # And where the age allows more, the jitter uses it.
+    assert max(service.clock.slept) > 20
+
+
 def test_an_unknown_word_is_running_and_told_once():
     word = JobReport(state=JobState.RUNNING, unknown="DATA_READY")
     other = JobReport(state=JobState.RUNNING, unknown="READY")
@@ -212,7 +224,7 @@ def test_an_export_that_is_asked_for_later_is_asked_for_anew():
     assert len(service.asked) == 2
 
 
-@pytest.mark.parametrize("when", [0.0, 0.005, 1.0, 20.0])
+@pytest.mark.parametrize("when", [0.0, 0.005, 1.0, 7.0])
 def test_when_the_one_who_asks_is_cancelled_another_takes_over(when):
     service = Service(*[DOING] * 8, DONE)
 

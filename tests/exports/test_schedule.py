@@ -36,6 +36,14 @@ def test_the_delays_are_those_of_decorrelated_jitter(chance, first):
     assert delays(len(first), lambda: chance) == first
 
 
+@pytest.mark.parametrize(
+    ("age", "longest"), [(0, 3), (14, 3), (15, 3), (20, 4), (100, 20), (150, 30), (9000, 30)]
+)
+def test_no_delay_is_longer_than_a_part_of_the_age(age, longest):
+    assert PollSchedule().after(20, 1.0, age) == pytest.approx(longest)
+    assert PollSchedule().after(20, 0.0, age) == 1
+
+
 def test_jobs_that_began_together_drift_apart():
     chance = random.Random(1).random
     polls = [sum(delays(6, chance)) for _ in range(500)]

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tagferry import download_all
 from tagferry.errors import DiskError, RefusedError, SubmitUnknownError, UnavailableError
-from tagferry.events import Submitted
+from tagferry.events import Attached, Submitted
 from tagferry.exports import submission as module
 from tagferry.exports.job import Job
 from tagferry.exports.record import Submission
@@ -142,6 +142,7 @@ def test_a_job_of_an_earlier_run_is_taken_up():
     service, book = Service(), Book(Submission("older"))
     assert run_virtual(lambda: service.job(service.export(), book)) == "older"
     assert (service.arrived, book.notes) == (0, [])
+    assert service.events == [Attached(kind="k", id="x", job_id="older")]
 
 
 @pytest.mark.parametrize("anew", [False, True])
@@ -490,15 +491,16 @@ def order_faults(world, key):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("grace", [3.0, 0.0])
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.soak)])
 async def test_a_cancellation_at_any_await_of_a_run_leaves_a_record_that_is_true(
-    tmp_path, monkeypatch, grace
+    tmp_path, monkeypatch, grace, every
 ):
     monkeypatch.setattr(module, "_GRACE", grace)
     async with open_cdp(tmp_path) as world:
         order_faults(world, "tag_00004")
         total = await test_cancel.run(world.tag("tag_00004").download(world.out))
         assert total > 20
-        for at in range(1, total + 1):
+        for at in range(1, total + 1, every):
             key = f"tag_{at + 4:05d}"
             order_faults(world, key)
             await test_cancel.run(world.tag(key).download(world.out), at)
@@ -540,8 +542,9 @@ async def test_a_cancellation_at_any_await_of_the_making_itself_leaves_a_record_
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("grace", [3.0, 0.0])
+@pytest.mark.parametrize("rounds", [2, pytest.param(12, marks=pytest.mark.soak)])
 async def test_a_cancellation_at_any_moment_of_many_leaves_records_that_are_true(
-    tmp_path, monkeypatch, grace
+    tmp_path, monkeypatch, grace, rounds
 ):
     monkeypatch.setattr(module, "_GRACE", grace)
     dice = random.Random(20261124)
@@ -551,8 +554,8 @@ async def test_a_cancellation_at_any_moment_of_many_leaves_records_that_are_true
             async with download_all(tags, world.out) as outcomes:
                 return [outcome async for outcome in outcomes]
 
-        tags = world.tags(60)
-        for round_ in range(12):
+        tags = world.tags(5 * rounds)
+        for round_ in range(rounds):
             some = tags[5 * round_ : 5 * round_ + 5]
             for tag in some:
                 order_faults(world, tag.id)

@@ -318,7 +318,7 @@ def test_an_account_that_may_be_answered_later_is_asked_for_alone_until_it_is(co
         ("tencent-tags", 2, 1.0),
     ]
     assert told[0].error.code == code
-    assert told[0].error.message == "2 accounts of a batch were not answered: because"
+    assert told[0].error.message == "no answer came for 2 accounts of a batch: because"
 
 
 @pytest.mark.parametrize(("code", "times"), [(91000, 8), (60008, 3)])

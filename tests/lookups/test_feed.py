@@ -219,10 +219,10 @@ def test_the_batches_of_a_spool_that_are_not_done_come_in_order(workers, low, ab
 
 def test_a_spool_is_read_many_batches_at_a_time_and_by_one_worker_at_a_time():
     async def main():
-        reader = Reader(1000)
+        reader = Reader(2500)
         feed = SpoolFeed(reader, Window(Watermark(), 5000))
-        assert len(await drain(feed, 20)) == 1000
-        # Two hundred at a time, and the end.
+        assert len(await drain(feed, 20)) == 2500
+        # Five hundred at a time, and the end.
         assert reader.reads == 6
 
     run_virtual(main)

@@ -113,7 +113,7 @@ async def test_accounts_are_compared_exactly(world, kind):
 @pytest.mark.anyio
 @pytest.mark.parametrize("shape", ["generator", "async", "text", "csv", "jsonl"])
 async def test_accounts_come_from_anywhere(world, tmp_path, shape):
-    accounts = make_accounts(25_050)
+    accounts = make_accounts(12_050)
 
     async def later() -> AsyncIterator[str]:
         for account in accounts:

@@ -232,25 +232,15 @@ def test_sixty_properties_in_their_order_are_not_too_many():
     assert tag_spec("t", file_format="json", csv_header="key").file_format == "json"
 
 
-def test_the_fingerprint_is_the_same_in_every_process_and_differs_with_every_fact():
-    assert tag_spec("tag_rfm", properties=["usr_gender"]).fingerprint == (
-        "7821653d881507c761a111258a626f235e305bbaf53e9dfef99e6c2209720c3b"
-    )
-    specs = [
-        tag_spec("a"),
-        tag_spec("b"),
-        tag_spec("a", project="p"),
-        tag_spec("a", project="q"),
-        tag_spec("a", project="p", space="s"),
-        tag_spec("a", properties=["usr_a"]),
-        tag_spec("a", properties=["usr_a", "usr_b"]),
-        tag_spec("a", properties=["usr_b", "usr_a"]),
-        tag_spec("a", file_format="json"),
-        tag_spec("a", csv_header="name"),
-        segment_spec("a", project="p"),
-    ]
-    assert len({spec.fingerprint for spec in specs}) == len(specs)
-    assert tag_spec("a", properties=["usr_a"]).fingerprint == specs[5].fingerprint
+def test_a_language_is_a_part_of_the_request_where_it_changes_the_file():
+    names, keys = tag_spec("t", csv_header="name"), tag_spec("t")
+    assert ask_submit(BASE, names, language="US").headers["language"] == "US"
+    for request in (
+        ask_submit(BASE, names),
+        ask_submit(BASE, keys, language="US"),
+        ask_submit(BASE, tag_spec("t", file_format="json"), language="US"),
+    ):
+        assert request.headers == {"Content-Type": "application/json"}
 
 
 @given(st.text(max_size=9), st.lists(st.text(max_size=9), max_size=4), st.none() | st.text(max_size=9))
@@ -383,8 +373,10 @@ def test_a_plain_500_is_an_unknown_or_unauthorised_key_and_says_so(body):
         (401, '{"message":"Unauthorized","errors":[]}', AuthError, False, TOKEN_HINT),
         (403, "", AuthError, False, "may not export this"),
         (404, "", RefusedError, False, "no spaces"),
-        (405, "", RefusedError, False, "405"),
-        (415, "", RefusedError, False, "415"),
+        (400, "", RefusedError, False, "check the properties"),
+        (405, "", RefusedError, False, "check the base URL"),
+        (413, "<html>413</html>", RefusedError, False, "fewer properties"),
+        (415, "", RefusedError, False, "check the base URL"),
         (429, "", ThrottledError, True, "429"),
         (302, "", ProtocolError, False, "base URL"),
         (
@@ -613,7 +605,9 @@ def test_an_answer_that_is_no_job_stage_may_come_from_a_portal_and_is_asked_for_
         (400, '{"message":"bad id"}', RefusedError, False, "bad id"),
         (401, "", AuthError, False, TOKEN_HINT),
         (403, "", AuthError, False, "the token that submitted it"),
+        (400, "", RefusedError, False, "check the job id"),
         (404, "", RefusedError, False, "knows no such job"),
+        (413, "", RefusedError, False, "check the base URL"),
         (429, "", ThrottledError, True, "429"),
         (500, "Internal Server Error", UnavailableError, True, "Internal Server Error"),
         (502, "<html>bad gateway</html>", UnavailableError, True, "bad gateway"),

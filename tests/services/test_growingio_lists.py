@@ -342,18 +342,38 @@ def test_an_item_that_nothing_can_be_done_with_is_an_error(fields, missing):
 )
 def test_a_refused_list_is_classified_by_its_status(name, status, kind, retryable):
     with pytest.raises(kind) as caught:
-        READERS[name](reply("Internal Server Error", status, {"retry-after": "7"}))
+        READERS[name](reply("internal error", status, {"retry-after": "7"}))
     assert type(caught.value) is kind
     assert (caught.value.code, caught.value.retryable) == (status, retryable)
-    assert f"answered {status} to {name}: Internal Server Error" in str(caught.value)
+    assert f"answered {status} to {name}: internal error" in str(caught.value)
     service = cdp if "cdp" in name else saas
     assert caught.value.service == service.SERVICE
     if status == 401:
         assert caught.value.hint == service.TOKEN_HINT
-    if status == 500 and service is cdp:
+    if status in {400, 404, 500} and service is cdp:
         assert "project" in caught.value.hint
     with pytest.raises(kind, match=f"answered {status} to {name}"):
         READERS[name](reply("", status))
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("body", ["Internal Server Error", " internal server error\n"])
+def test_a_plain_500_of_the_cdp_is_about_what_is_unknown_and_not_asked_again(name, body):
+    of_cdp = "cdp" in name
+    with pytest.raises(RefusedError if of_cdp else UnavailableError) as caught:
+        READERS[name](reply(body, 500))
+    assert (caught.value.code, caught.value.retryable) == (500, not of_cdp)
+    if of_cdp:
+        assert f"refused {name}: unknown, or not for this token" in str(caught.value)
+        assert "try again later" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if "cdp" in name])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413])
+def test_a_list_that_the_cdp_refuses_says_what_to_check(name, status):
+    with pytest.raises((RefusedError, AuthError)) as caught:
+        READERS[name](reply("", status))
+    assert caught.value.hint
 
 
 JSON = st.recursive(

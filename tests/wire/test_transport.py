@@ -7,6 +7,7 @@ import time
 import zlib
 
 import aiohttp
+import msgspec
 import pytest
 import trustme
 from aiohttp.abc import AbstractResolver
@@ -236,6 +237,17 @@ async def test_a_request_on_a_dead_kept_connection_is_not_resent_unseen(own_sess
         # The next call has a connection of its own.
         await transport.send(ask(raw))
     assert len(raw.heads) == 3
+
+
+async def test_a_request_that_must_not_arrive_twice_has_a_connection_of_its_own():
+    async with serve(always(reply())) as raw, open_transport() as transport:
+        await transport.send(ask(raw))
+        for _ in range(2):
+            await transport.send(msgspec.structs.replace(ask(raw), method="POST", once=True))
+            assert raw.headers()["Connection"] == "close"
+        await transport.send(ask(raw))
+        assert "Connection" not in raw.headers()
+    assert (len(raw.heads), raw.connections) == (4, 3)
 
 
 async def test_a_server_that_closes_without_an_answer_is_asked_once():

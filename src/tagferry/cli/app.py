@@ -8,13 +8,22 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, cast
 
-from cyclopts import App, CoercionError, CycloptsError, Group, UnknownOptionError, UnusedCliTokensError
+from cyclopts import (
+    App,
+    CoercionError,
+    CycloptsError,
+    Group,
+    MissingArgumentError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 
 from tagferry import __version__
+from tagferry.cli.document import dump, failure_document
 from tagferry.cli.kinds import KINDS, VERB_HELP, VERBS, Entry
 from tagferry.cli.logs import Redactor
 from tagferry.cli.options import Invocation
-from tagferry.cli.report import dump, exit_code, failure_document
+from tagferry.cli.report import exit_code
 from tagferry.cli.screen import Screen, set_up_streams
 from tagferry.errors import TagferryError
 from tagferry.settings import FILE_NAME, SETTINGS
@@ -55,7 +64,7 @@ def _add(app: App, entry: Entry) -> None:
         name=entry.name,
         help=entry.help,
         help_prologue=_examples(entry.examples),
-        usage=f"Usage: {entry.usage}\n" if entry.usage else None,
+        usage=f"Usage: {entry.usage}" if entry.usage else None,
     )
 
 
@@ -116,6 +125,9 @@ def _explain(error: Exception, argv: Sequence[str], screen: Screen) -> tuple[int
 def _message(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError):
         return f"this is more than the command takes: {shlex.join(error.unused_tokens or ())}"
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        given = {error.keyword, *(error.unused_tokens or ())}.intersection(error.argument.names)
+        return f"{given.pop()} needs a value" if given else f"{error.argument.name} is missing"
     text, option = str(error), _option_of(error)
     # What stands behind an option that does not exist may be a secret.
     return text.replace(option, option.partition("=")[0]) if option else text

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tagferry.cli.text import plain
 from tagferry.events import (
+    Attached,
     Converting,
     Event,
     LinkRenewed,
@@ -18,8 +19,10 @@ from tagferry.events import (
     Progress,
     Resumed,
     Retrying,
+    Submitted,
     Throttled,
     TransferBroken,
+    UnknownStatus,
 )
 from tagferry.exports.outcome import ExportDone, Outcome
 
@@ -116,6 +119,8 @@ class Board:
                 line.received[part] = offset
                 line.troubles.append("taken up again")
                 return f"{line.name}: going on at byte {offset:,}"
+            case Submitted() | Attached() | UnknownStatus():
+                return self._of_job(self._line(event), event)
             case LinkRenewed():
                 self.counts["renewed"] += 1
                 line = self._line(event)
@@ -202,6 +207,14 @@ class Board:
         if event.state == "done" and line.state in {"waiting", "polling"}:
             line.state = "ready"
         return None
+
+    def _of_job(self, line: Line, event: Submitted | Attached | UnknownStatus) -> str:
+        if isinstance(event, Submitted):
+            return f"{line.name}: job {plain(event.job_id)} is made"
+        if isinstance(event, Attached):
+            line.troubles.append("taken up again")
+            return f"{line.name}: going on with job {plain(event.job_id)} of an earlier run"
+        return f"{line.name}: the service says {plain(event.word)}, which is not documented; waiting on"
 
     def _progress(self, line: Line, event: Progress, now: float) -> str | None:
         self._move(line, event.part, event.received, now)

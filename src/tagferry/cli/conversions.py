@@ -9,15 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tagferry.cli.report import (
-    PARTIAL,
-    add_option,
-    describe_error,
-    describe_stop,
-    exit_code,
-    first_code,
-    goes_on,
-)
+from tagferry.cli.document import describe_error, describe_stop
+from tagferry.cli.report import PARTIAL, add_option, exit_code, first_code, goes_on
 from tagferry.cli.stop import EXIT_CODES
 from tagferry.errors import ConfigError, RecordError, TagferryError
 from tagferry.exports.disk import check_directory

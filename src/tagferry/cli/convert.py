@@ -14,13 +14,14 @@ from rich.live import Live
 from rich.text import Text
 
 from tagferry.cli.conversions import Conversions, Task, check_tasks, plan_tasks
+from tagferry.cli.document import dump
 from tagferry.cli.logs import logging_to
-from tagferry.cli.options import ConvertOptions, Invocation, read_path
+from tagferry.cli.options import ConvertOptions, Invocation
 from tagferry.cli.progress import stamped, wants_live
-from tagferry.cli.report import dump
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import run_async, stop_on_signals
 from tagferry.cli.text import plain, show_bytes, show_count, show_seconds
+from tagferry.cli.words import read_path
 from tagferry.errors import ConfigError, TagferryError
 from tagferry.exports.disk import disk_errors, look
 from tagferry.exports.thread import in_thread

@@ -19,11 +19,11 @@ from rich.text import Text
 from tagferry.cli.checkups import CHECKUPS, Checkup, Choices, Question
 from tagferry.cli.config import load, user_directory
 from tagferry.cli.diagnosis import Diagnosis, Finding, is_configured, judge_error, judge_settings
+from tagferry.cli.document import dump
 from tagferry.cli.logs import logging_to
 from tagferry.cli.machine import examine_machine
 from tagferry.cli.options import DoctorOptions, Invocation
 from tagferry.cli.probes import examine_address
-from tagferry.cli.report import dump
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import EXIT_CODES, Stop, run_async, stop_on_signals
 from tagferry.cli.tencent import Service

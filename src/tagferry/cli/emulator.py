@@ -17,9 +17,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from tagferry.cli.logs import Redactor
-from tagferry.cli.options import number, read_path, read_text, whole
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import run_async, stop_on_signals
+from tagferry.cli.words import number, read_path, read_text, whole
 from tagferry.emulator import (
     DEMO_IDENTIFIER,
     DEMO_SDKAPPID,

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagferry.cli.config import resolve
+from tagferry.cli.document import dump
+from tagferry.cli.insecure import warning_on
 from tagferry.cli.logs import logging_to
 from tagferry.cli.progress import View, open_view
-from tagferry.cli.report import Report, dump
+from tagferry.cli.report import Report
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import run_async, stop_on_signals
 from tagferry.cli.tables import Tables
 from tagferry.cli.text import plain, show_bytes, show_count, show_seconds
 from tagferry.errors import TagferryError
-from tagferry.events import Emit, Event, InsecureAddress
+from tagferry.events import Emit
 from tagferry.exports.export import Export
 from tagferry.exports.many import download_all
 from tagferry.exports.outcome import ExportDone, ExportFailed, Outcome
@@ -47,22 +49,13 @@ def run_exports(plan: Plan, options: ExportOptions, invocation: Invocation) -> i
     screen = Screen(invocation.redactor, live=options.progress == "on")
     settings = resolve(options, screen)
     view = open_view(options.progress, quiet=options.quiet, console=screen.console)
-    client, exports = plan(settings, _listener(view, screen))
+    client, exports = plan(settings, warning_on(screen, view.take))
     find = exports if callable(exports) else None
     report = Report([] if callable(exports) else exports)
     with logging_to(screen.console, options.log_level, screen.redactor), view:
         run_async(lambda: _run(client, find, report, options, view))
     _tell(report, options, invocation, screen, view)
     return report.exit_code
-
-
-def _listener(view: View, screen: Screen) -> Emit:
-    def listen(event: Event) -> None:
-        if isinstance(event, InsecureAddress):
-            screen.warn(f"the token goes to {event.address} in clear; https would protect it")
-        view.take(event)
-
-    return listen
 
 
 async def _run(

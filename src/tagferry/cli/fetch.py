@@ -8,11 +8,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from tagferry.cli.config import resolve
+from tagferry.cli.document import dump
 from tagferry.cli.fetch_end import FetchEnd
 from tagferry.cli.fetch_view import FetchView, open_fetch_view
+from tagferry.cli.insecure import warning_on
 from tagferry.cli.logs import logging_to
 from tagferry.cli.outlet import Letters, Outlet, Patience
-from tagferry.cli.report import dump
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import run_async, stop_on_signals
 from tagferry.cli.text import plain
@@ -65,7 +66,8 @@ def run_fetch(plan: Plan, options: FetchOptions, invocation: Invocation, *, sour
     settings = resolve(options, screen)
     view = open_fetch_view(options.progress, quiet=options.quiet, console=screen.console)
     patience = Patience(options.deadline)
-    work = plan(settings, view.take, _open_streams(screen, view, patience) if to_stream else None)
+    streams = _open_streams(screen, view, patience) if to_stream else None
+    work = plan(settings, warning_on(screen, view.take), streams)
     end = FetchEnd(invocation.argv, view, to_stream=to_stream, from_stream=from_stream)
     if from_stream and sys.stdin.isatty():
         screen.say("type accounts, one a line; Ctrl-D at the beginning of a line ends them")

@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
+from tagferry.cli.document import describe_error, fetch_document
 from tagferry.cli.fetch_view import FetchView
-from tagferry.cli.report import PARTIAL, describe_error, exit_code, fetch_document, goes_on
+from tagferry.cli.report import PARTIAL, exit_code, goes_on
 from tagferry.cli.stop import EXIT_CODES
 from tagferry.cli.text import plain, show_count, show_seconds
 from tagferry.errors import DeadlineError, RefusedError, TagferryError, ThrottledError

@@ -9,8 +9,9 @@ from typing import Annotated
 from cyclopts import Parameter, Token
 
 from tagferry.cli.export import Find, run_exports
-from tagferry.cli.options import ExportOptions, Invocation, Selection, whole
+from tagferry.cli.options import ExportOptions, Invocation, Selection
 from tagferry.cli.selection import choose_exports
+from tagferry.cli.words import whole
 from tagferry.clients.growingio import GrowingIO
 from tagferry.errors import ConfigError
 from tagferry.events import Emit

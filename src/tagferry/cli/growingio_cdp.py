@@ -8,8 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from tagferry.cli.export import Find, run_exports
-from tagferry.cli.options import TRANSFER, CDPOptions, ExportOptions, Invocation, Selection, read_text
+from tagferry.cli.options import TRANSFER, CDPOptions, ExportOptions, Invocation, Selection
 from tagferry.cli.selection import choose_exports
+from tagferry.cli.words import read_text
 from tagferry.clients.growingio_cdp import GrowingIOCDP
 from tagferry.errors import ConfigError
 from tagferry.events import Emit

@@ -10,7 +10,8 @@ from tagferry.cli import growingio, growingio_cdp
 from tagferry.cli.growingio import ProjectUid
 from tagferry.cli.growingio_cdp import PROJECT
 from tagferry.cli.listing import Work, run_list
-from tagferry.cli.options import ExportOptions, Invocation, ListOptions, read_text
+from tagferry.cli.options import ExportOptions, Invocation, ListOptions
+from tagferry.cli.words import read_text
 from tagferry.events import Emit
 from tagferry.services.growingio_cdp import SERVICE as CDP
 from tagferry.services.growingio_saas import SERVICE as SAAS

@@ -80,23 +80,28 @@ KINDS = {
                 "tagferry export growingio-segment nxog09md nP2lpkX9 --parameters open_id,role",
                 "tagferry export growingio-segment nxog09md --all --match 'vip*' --to parquet --output out",
             ),
-            "tagferry export growingio-segment [OPTIONS] PROJECT_UID (SEGMENTATION_ID... | --all)",
+            "tagferry export growingio-segment [OPTIONS] PROJECT_UID (ID... | --all)",
         ),
         Entry(
             "growingio-cdp-tag",
             "tagferry.cli.growingio_cdp:export_tag",
             "Export the users of tags from GrowingIO CDP, as CSV or JSON Lines.",
             (
-                "tagferry export growingio-cdp-tag tag_rfm --output out",
-                "tagferry export growingio-cdp-tag tag_rfm --property usr_gender --property usr_city",
-                "tagferry export growingio-cdp-tag tag_rfm --project WlGk4Daj --file-format json",
+                "tagferry export growingio-cdp-tag tag_rfm --property usr_gender --output out",
+                "tagferry export growingio-cdp-tag tag_rfm tag_vip --file-format json",
+                "tagferry export growingio-cdp-tag --project WlGk4Daj --all --match '*vip*'",
             ),
+            "tagferry export growingio-cdp-tag [OPTIONS] (TAG_KEY... | --all)",
         ),
         Entry(
             "growingio-cdp-segment",
             "tagferry.cli.growingio_cdp:export_segment",
             "Export the users of segments from GrowingIO CDP, as CSV or JSON Lines.",
-            ("tagferry export growingio-cdp-segment seg_51activity --project WlGk4Daj --output out",),
+            (
+                "tagferry export growingio-cdp-segment seg_51activity --project WlGk4Daj",
+                "tagferry export growingio-cdp-segment --project WlGk4Daj --all --match 'vip*'",
+            ),
+            "tagferry export growingio-cdp-segment --project ID [OPTIONS] KEY...|--all",
         ),
     ),
     "list": (

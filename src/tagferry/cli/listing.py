@@ -11,15 +11,16 @@ import msgspec
 from rich.console import Console
 
 from tagferry.cli.config import resolve
+from tagferry.cli.document import dump, failure_document
+from tagferry.cli.insecure import warning_on
 from tagferry.cli.logs import logging_to
-from tagferry.cli.report import dump, failure_document
 from tagferry.cli.screen import Screen
 from tagferry.cli.selection import MATCH_HINT, keep_matching
 from tagferry.cli.stop import EXIT_CODES, Stop, run_async, stop_on_signals
 from tagferry.cli.table import draw
 from tagferry.cli.text import plain, show_count, show_seconds
 from tagferry.deadline import within
-from tagferry.events import Emit, Event, InsecureAddress, Retrying
+from tagferry.events import Emit, Event, Retrying
 from tagferry.services.growingio_listed import Listed
 from tagferry.settings import Settings
 
@@ -53,7 +54,7 @@ def run_list(
     options.check()
     screen = Screen(invocation.redactor)
     settings = resolve(options, screen)
-    work = plan(settings, lambda event: _tell(screen, event))
+    work = plan(settings, warning_on(screen, lambda event: _tell(screen, event)))
     stop, items = Stop(), list[Listed]()
 
     async def run() -> None:
@@ -145,10 +146,5 @@ def _show_short(name: str, value: str | int | None) -> str:
 
 
 def _tell(screen: Screen, event: Event) -> None:
-    match event:
-        case Retrying():
-            screen.say(f"trying again in {show_seconds(event.delay)}: {plain(event.error.message)}")
-        case InsecureAddress():
-            screen.warn(f"the token goes to {event.address} in clear; https would protect it")
-        case _:
-            pass
+    if isinstance(event, Retrying):
+        screen.say(f"trying again in {show_seconds(event.delay)}: {plain(event.error.message)}")

@@ -14,24 +14,31 @@ __all__ = ["Redactor", "logging_to"]
 _QUERY = re.compile(r"(https?://[^\s\"'<>?]*)\?[^\s\"'<>]*")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _LOGGERS = ("tagferry", "asyncio", "aiohttp")
+_SHORT = 6
 
 
 class Redactor:
     """Takes secrets out of a text: those that are known, and the queries of links."""
 
     def __init__(self) -> None:
-        self._secrets: list[str] = []
+        self._secrets: list[re.Pattern[str]] = []
 
     def learn(self, secrets: Iterable[str]) -> None:
         """Remember values that must not be shown."""
-        self._secrets += [secret.strip() for secret in secrets if secret.strip()]
+        self._secrets += [_pattern_of(secret.strip()) for secret in secrets if secret.strip()]
 
     def clean(self, text: str) -> str:
         """Return the text without secrets and control characters."""
         for secret in self._secrets:
-            text = text.replace(secret, "***")
+            text = secret.sub("***", text)
         text = _QUERY.sub(r"\1?…", text)
         return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def _pattern_of(secret: str) -> re.Pattern[str]:
+    """Return what finds a secret; one of a few letters, such as a test has, would stand in ordinary words."""
+    pattern = re.escape(secret)
+    return re.compile(pattern if len(secret) >= _SHORT else rf"(?<!\w){pattern}(?!\w)")
 
 
 class _Handler(logging.Handler):

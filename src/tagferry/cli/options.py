@@ -1,16 +1,24 @@
-"""The options that verbs share, each declared once, and how their texts become values."""
+"""The options that verbs share, each declared once."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from cyclopts import Group, Parameter, Token
+from cyclopts import Group, Parameter
 
 from tagferry.cli.logs import Redactor
+from tagferry.cli.words import (
+    read_deadline,
+    read_file,
+    read_level,
+    read_path,
+    read_property,
+    read_seconds,
+    read_text,
+    whole,
+)
 from tagferry.errors import ConfigError
 from tagferry.exports.delivery import DEADLINE, IfExists
 from tagferry.lookups.fetch import DEADLINE as FETCH_DEADLINE
@@ -29,6 +37,7 @@ __all__ = [
     "LogLevel",
     "PrintOptions",
     "ProgressMode",
+    "RetryOptions",
     "Seconds",
     "Selection",
     "SettingsOptions",
@@ -37,13 +46,10 @@ __all__ = [
 
 ProgressMode = Literal["auto", "on", "off", "log"]
 LogLevel = Literal["debug", "info", "warning", "error"]
-Converter = Callable[[Any, Sequence[Token]], Any]
 
 TRANSFER = Group("Transfer", sort_key=2)
 OUTPUT = Group("Output", sort_key=3)
 SETTINGS = Group("Settings", sort_key=4)
-
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,91 +58,6 @@ class Invocation:
 
     argv: tuple[str, ...]
     redactor: Redactor
-
-
-def whole(least: int, most: int, example: int) -> Converter:
-    """Return a converter of whole numbers within bounds."""
-
-    def convert(_: object, tokens: Sequence[Token]) -> int:
-        text = tokens[0].value
-        # Short enough for int(), which is slow on long digits.
-        if text.isascii() and text.isdigit() and len(text) <= 12 and least <= int(text) <= most:
-            return int(text)
-        raise ValueError(f"{text!r} is no whole number from {least} to {most}; write {example}, for example")
-
-    return convert
-
-
-def number(least: float, example: str) -> Converter:
-    """Return a converter of finite numbers that are not below a bound."""
-
-    def convert(_: object, tokens: Sequence[Token]) -> float:
-        text = tokens[0].value
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if math.isfinite(value) and value >= least:
-            return value
-        raise ValueError(f"{text!r} is no number of {least:g} or more; write {example}, for example")
-
-    return convert
-
-
-def read_seconds(_: object, tokens: Sequence[Token]) -> float:
-    """Read a duration: seconds, or a number with the unit s, m or h."""
-    text = tokens[0].value
-    try:
-        value = float(text[:-1]) * _UNITS[text[-1]] if text[-1:] in _UNITS else float(text)
-    except ValueError:
-        value = math.nan
-    if math.isfinite(value) and value > 0:
-        return value
-    raise ValueError(f"{text!r} is no duration above 0; write 90, 90s, 30m or 2h, for example")
-
-
-def read_deadline(type_: object, tokens: Sequence[Token]) -> float | None:
-    """Read a duration, or the word ``none``."""
-    return None if tokens[0].value == "none" else read_seconds(type_, tokens)
-
-
-def read_level(_: object, tokens: Sequence[Token]) -> str:
-    """Read a log level in any case."""
-    levels = ("debug", "info", "warning", "error")
-    text = tokens[0].value
-    if text.lower() in levels:
-        return text.lower()
-    raise ValueError(f"{text!r} is no log level; choose from {', '.join(levels)}")
-
-
-def read_text(_: object, tokens: Sequence[Token]) -> str:
-    """Read a text that is not empty."""
-    if tokens[0].value.strip():
-        return tokens[0].value
-    raise ValueError("the value is empty; leave the option out, or write a value behind it")
-
-
-def read_input(_: object, tokens: Sequence[Token]) -> str:
-    """Read the name of a file, or ``-`` for a standard stream; what looks like an option is a mistake."""
-    text = read_text(_, tokens)
-    if text.startswith("-") and text != "-":
-        raise ValueError(f"there is no option {text}; for a file of that name, write ./{text}")
-    return text
-
-
-def read_file(_: object, tokens: Sequence[Token]) -> Path:
-    """Read a path, or ``-`` for a standard stream."""
-    return Path(read_input(_, tokens)).expanduser()
-
-
-def read_path(_: object, tokens: Sequence[Token]) -> Path:
-    """Read a path that is not empty; ``~`` is the home directory, as the shell has it."""
-    return Path(read_text(_, tokens)).expanduser()
-
-
-def read_property(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:
-    """Read the keys of properties, one for each time the option is there."""
-    return tuple(read_text(_, [token]) for token in tokens)
 
 
 def _show_duration(seconds: float) -> str:
@@ -331,6 +252,15 @@ class CDPOptions(ExportOptions):
     csv_header: Annotated[
         Literal["key", "name"], Parameter(group=TRANSFER, help="What the header row of a CSV has.")
     ] = "key"
+    no_resume: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            group=TRANSFER,
+            help="Begin unfinished files anew, and make other jobs for them.",
+            show_default=False,
+        ),
+    ] = False
     space: Annotated[
         str | None, Parameter(converter=read_text, metavar="ID", group=TRANSFER, help="The space (4.x).")
     ] = None
@@ -415,3 +345,21 @@ class FetchOptions(ViewOptions, SettingsOptions):
     deadline: Annotated[float | None, _deadline("Seconds for the whole run, or 30m, 2h, none.")] = (
         FETCH_DEADLINE
     )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RetryOptions(FetchOptions):
+    """The options of asking again for what failed: there is an output, and answers are merged into it."""
+
+    output: Annotated[
+        Path | None,
+        Parameter(
+            converter=read_file,
+            allow_leading_hyphen=True,
+            metavar="FILE",
+            group=TRANSFER,
+            help="The output that the dead letters came from, by default the one beside them.",
+        ),
+    ] = None
+    if_exists: Annotated[IfExists, Parameter(show=False)] = "replace"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from rich.cells import cell_len
 from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -17,7 +18,7 @@ from rich.text import Text
 
 from tagferry.cli.board import Board, Line
 from tagferry.cli.text import show_bytes, show_seconds
-from tagferry.events import Event, Polled, Progress
+from tagferry.events import Attached, Event, Polled, Progress, Submitted
 from tagferry.exports.outcome import ExportFailed, Outcome
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class View:
     def take(self, event: Event) -> None:
         """Note an event."""
         if news := self.board.take(event, self.clock()):
-            self.tell(news, trouble=not isinstance(event, (Polled, Progress)))
+            self.tell(news, trouble=not isinstance(event, (Polled, Progress, Submitted, Attached)))
 
     def settle(self, outcome: Outcome) -> None:
         """Note how an export ended."""
@@ -136,10 +137,11 @@ class LiveView(View):
         room = max(2, self._console.size.height - 5)
         shown = lines if len(lines) <= room else self.board.ranked()[: room - 1]
         table = Table.grid(padding=(0, 1, 0, 0))
-        for width, justify in zip(self._widths(lines), _JUSTIFY, strict=True):
+        widths = self._widths(lines)
+        for width, justify in zip(widths, _JUSTIFY, strict=True):
             table.add_column(no_wrap=True, overflow="ellipsis", width=width, justify=justify)
         for line in shown:
-            table.add_row(*_cells(line, self.clock()))
+            table.add_row(*_cells(line, self.clock(), widths[0]))
         hidden = len(lines) - len(shown)
         more = [Text(f"… and {hidden} more")] if hidden else []
         if (news := self.board.news) and self.clock() - news[0] < _NEWS_SECONDS:
@@ -148,17 +150,26 @@ class LiveView(View):
 
     def _widths(self, lines: list[Line]) -> tuple[int, ...]:
         room = self._console.size.width
-        name = min(max((len(line.name) for line in lines), default=0), max(12, room // 3 + 1))
+        name = min(max((cell_len(line.name) for line in lines), default=0), max(12, room // 3 + 1))
         # What is left is for notes; rich would take room from all columns alike.
         return name, _BAR, _SIZE, max(1, room - name - _BAR - _SIZE - 4)
 
 
-def _cells(line: Line, now: float) -> tuple[RenderableType, ...]:
-    name = Text(line.name)
+def _cells(line: Line, now: float, width: int) -> tuple[RenderableType, ...]:
+    name = Text(_cut(line.name, width))
     middle: RenderableType = Text(line.state, style=_STYLES.get(line.state, ""))
     if line.state == "downloading" and line.expected:
         middle = ProgressBar(total=line.expected, completed=min(line.bytes, line.expected), width=_BAR)
     return name, middle, Text(_sizes(line)), _note(line, now)
+
+
+def _cut(name: str, width: int) -> str:
+    """Cut a name at its beginning: what tells one export from the other stands at the end."""
+    if cell_len(name) <= width:
+        return name
+    while cell_len(name) >= width:
+        name = name[1:]
+    return f"…{name}"
 
 
 def _note(line: Line, now: float) -> Text:

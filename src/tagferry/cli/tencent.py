@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from tagferry.cli.fetch import Streams, Work, run_fetch
-from tagferry.cli.options import TRANSFER, FetchOptions, Invocation, read_input, read_path
+from tagferry.cli.options import TRANSFER, FetchOptions, Invocation, RetryOptions
+from tagferry.cli.words import read_input, read_path
 from tagferry.clients.tencent_im import TencentIM
 from tagferry.errors import ConfigError
 from tagferry.events import Emit
@@ -125,7 +126,7 @@ def retry_tags(
     rate: RateText = "100/s",
     service: Service = "all_member_push",
     ordered: Ordered = False,
-    options: FetchOptions = FetchOptions(),  # noqa: B008  # it is frozen
+    options: RetryOptions = RetryOptions(),  # noqa: B008  # it is frozen
     invocation: Call,
 ) -> int:
     """Ask again for dead letters."""

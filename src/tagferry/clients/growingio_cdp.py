@@ -49,6 +49,7 @@ _LAPSED = frozenset({404, 410})
 """The links of a job never change: these say that its files are gone."""
 _NOT_FOUND = 404
 _FILE_HINTS = {
+    400: "the download host does not take the path as the service gave it; check the download URL",
     401: "the download host wants a good token; it is given to the API's own origin and to download_url only",
     403: "the token's user may not fetch this file, or the download host wants a token",
 }
@@ -71,7 +72,9 @@ class GrowingIOCDP:
         timeout: Seconds for one API request.
         stall_timeout: Seconds in which a transfer must bring some bytes.
         retries: How often a failed request or transfer is tried again in a row.
-        session: Your own aiohttp session for API requests; you close it. Downloads never use it.
+        session: Your own aiohttp session for API requests; you close it. Downloads never use it. Without
+            one, each job is asked for on a connection of its own, since a server may close a kept one just as
+            it is used again; with yours, set ``force_close`` for the same.
         ssl: Your own TLS settings.
         proxy: The URL of a proxy. Proxies of the environment are not used.
         on_event: Called with every `tagferry.events.Event`; must not block.
@@ -303,7 +306,7 @@ class GrowingIOCDP:
             name=spec.name,
             stem=make_stem(spec.kind, *spec.ids),
             ending=".jsonl" if spec.file_format == "json" else ".csv",
-            request=cdp.ask_submit(self._base_url, spec),
+            request=cdp.ask_submit(self._base_url, spec, language=self._language),
             backend=self._backend,
             poller=self._poller,
         )

@@ -137,12 +137,13 @@ class GrowingIOCDP:
         return list(self.made)
 
     def statistics(self) -> dict[str, object]:
-        """How many jobs were made for each key, and in all."""
-        jobs: Counter[str] = Counter()
-        for export, count in list(self.made.items()):
-            place = f"{export.project}/" if export.project else ""
-            jobs[f"{export.kind} {place}{export.id}"] += count
-        return {"jobs": dict(jobs), "made": sum(jobs.values()), "tokens": self._tokens.made}
+        """How many jobs were made for each key, and in all, and the ids of each key's, the oldest first."""
+        ids: dict[str, list[str]] = {}
+        for job in list(self.jobs.values()):
+            place = f"{job.export.project}/" if job.export.project else ""
+            ids.setdefault(f"{job.export.kind} {place}{job.export.id}", []).append(job.id)
+        jobs = {name: len(found) for name, found in ids.items()}
+        return {"jobs": jobs, "made": sum(jobs.values()), "ids": ids, "tokens": self._tokens.made}
 
     def _knows(self, request: Request) -> bool:
         sent = request.values("Authorization")

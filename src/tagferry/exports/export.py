@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+import msgspec
+
 from tagferry.exports.delivery import DEADLINE, IfExists, check_targets, deliver, within
 from tagferry.exports.job import Job, Ready
 from tagferry.exports.reading import read_export
@@ -63,8 +65,9 @@ class Export:
     def digest(self) -> str:
         """What tells one export from another, in hex; it holds no secret."""
         request = self.request
-        text = f"{self.kind} {request.method} {request.url}".encode() + request.body
-        return hashlib.sha256(text).hexdigest()
+        headers = sorted(request.headers.items())
+        facts = (self.kind, request.method, request.url, headers, request.body)
+        return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()
 
     async def submit(self) -> Job:
         """Make the job at the service now, where jobs have to be made; it is made once in a client's life.

@@ -10,6 +10,7 @@ import anyio
 from tagferry.errors import TagferryError
 from tagferry.events import Polled, Retrying, UnknownStatus
 from tagferry.exports.job import Job, JobReport, JobState, JobWatch
+from tagferry.wire.quota import SECOND
 
 if TYPE_CHECKING:
     from tagferry.exports.export import Export
@@ -35,7 +36,7 @@ class Poller:
     """Waits for the jobs of one client.
 
     The waiting is done by the callers' own tasks; the quota of the service gives them their turns in the
-    order in which their delays ended, and first questions, which start a job, take turns with the others.
+    order in which their delays ended, and two first questions, which start jobs, go for one of the others.
     """
 
     def __init__(self, service: ExportService) -> None:
@@ -96,13 +97,17 @@ class Poller:
         self, export: Export, job: Job, *, dead: str | None, admission: Admission | None
     ) -> tuple[str, ...]:
         watch = JobWatch()
+        clock = self._service.backoff.clock
         delay: float | None = None
+        began: int | None = None
         while True:
             urgent = delay is None or dead is not None
             if admission is not None:
                 await admission.ask(urgent=urgent)
-            delay = self._service.schedule.after(delay, self._service.backoff.chance())
+            age = 0.0 if began is None else (clock.now() - began) / SECOND
+            delay = self._service.schedule.after(delay, self._service.backoff.chance(), age)
             report = await self._ask(export, job, watch, urgent=urgent, delay=delay)
+            began = clock.now() if began is None else began
             if report is not None:
                 state = watch.judge(report)
                 if state is JobState.FAILED:
@@ -116,7 +121,7 @@ class Poller:
                 self._note(export, JobState.RUNNING, report, watch, delay)
             if admission is not None:
                 admission.done()
-            await self._service.backoff.clock.sleep(delay)
+            await clock.sleep(delay)
 
     async def _ask(
         self, export: Export, job: Job, watch: JobWatch, *, urgent: bool, delay: float

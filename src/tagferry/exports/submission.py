@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 
 from tagferry.errors import DiskError, SubmitUnknownError
-from tagferry.events import Submitted
+from tagferry.events import Attached, Submitted
 from tagferry.exports.job import Job
 from tagferry.exports.record import Submission
 from tagferry.exports.thread import in_thread
@@ -151,6 +151,7 @@ class Submissions:
         untold = export.digest in self._untold
         self._untold.discard(export.digest)
         if found is not None and found.job_id is not None:
+            export.backend.emit(Attached(kind=export.kind, id=export.id, job_id=found.job_id))
             return found.job_id
         if queue.unknown is not None:
             # An equal export, at the same time, had no answer.

@@ -114,7 +114,8 @@ class Asker:
 
     def _unanswered(self, again: dict[str, AccountError]) -> UnavailableError:
         reason = next(iter(again.values()))
-        msg = f"{len(again)} accounts of a batch were not answered: {reason.message}"
+        who = "an account" if len(again) == 1 else f"{len(again)} accounts"
+        msg = f"no answer came for {who} of a batch: {reason.message}"
         return UnavailableError(msg, service=self._service.name, code=reason.code)
 
     def _note(self, error: TagferryError, failures: int, delay: float) -> None:

@@ -16,7 +16,7 @@ from tagferry.lookups.window import Window
 
 __all__ = ["Batch", "IterableFeed", "SpoolFeed"]
 
-_AHEAD = 200
+_AHEAD = 500
 """Batches that are read in one go."""
 
 

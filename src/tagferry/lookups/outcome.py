@@ -166,6 +166,12 @@ def join(asked: Sequence[str], answer: Answer, judge: Callable[[int], Verdict]) 
     # Nearly every answer of millions ends in the next lines.
     tags = {one.account: one.tags for one in answer.users}
     if len(tags) == len(answer.users) and not (answer.faults or answer.warnings):
+        if len(tags) == len(asked):
+            # Most of those have every account.
+            try:
+                return Answers([Tagged(name, tags[name]) for name in asked])
+            except KeyError:
+                return _join_with_care(asked, answer, judge)
         outcomes: list[Outcome] = [
             Missing(name) if (its := tags.pop(name, None)) is None else Tagged(name, its) for name in asked
         ]

@@ -109,7 +109,7 @@ class Saver:
             await self.save()
 
     async def save(self) -> None:
-        """Make a checkpoint, if anything came since the last one.
+        """Make a checkpoint, if anything came or was sent since the last one.
 
         Once one failed, there is no other: it would count the lines of the failed one as written.
         """
@@ -117,9 +117,10 @@ class Saver:
             self._full.clear()
             if self._failure is not None:
                 raise self._failure
-            if not self._changed:
+            totals = self.totals
+            if not self._changed and totals.requests == self._place.checkpoint.totals.requests:
                 return
-            answers, dead, totals = b"".join(self._answers), b"".join(self._dead), self.totals
+            answers, dead = b"".join(self._answers), b"".join(self._dead)
             low, above = self._window.marks.low, self._window.marks.above
             self._answers, self._dead, self._waiting, self._changed = [], [], 0, False
             await in_thread(self._put_down, answers, dead, low, above, totals)

@@ -9,7 +9,6 @@ GraphQL pages of 13.x.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import cast
 from urllib.parse import quote
 
@@ -33,6 +32,12 @@ from tagferry.services.growingio_cdp_access import (
     check_scheme,
     read_token,
 )
+from tagferry.services.growingio_cdp_answer import (
+    decode_answer,
+    find_reason,
+    is_denial,
+    read_refusal,
+)
 from tagferry.services.growingio_cdp_link import make_link
 from tagferry.services.growingio_cdp_spec import (
     MAX_PROPERTIES,
@@ -49,7 +54,6 @@ from tagferry.services.growingio_cdp_spec import (
 from tagferry.wire.excerpt import excerpt
 from tagferry.wire.message import Reply, Request
 from tagferry.wire.quota import Rate
-from tagferry.wire.status import refusal
 
 __all__ = [
     "MAX_PROPERTIES",
@@ -68,6 +72,7 @@ __all__ = [
     "check_job_id",
     "check_language",
     "check_scheme",
+    "is_denial",
     "make_link",
     "read_result",
     "read_submit",
@@ -111,19 +116,30 @@ def check_job_id(value: object) -> str:
     raise ConfigError(msg, service=SERVICE, hint="give the id that the submission returned, like kqQeWeGr")
 
 
-def ask_submit(base_url: str, spec: ExportSpec) -> Request:
-    """Ask for a job. Each request that arrives makes one, so it must not be sent twice."""
+def ask_submit(base_url: str, spec: ExportSpec, *, language: str | None = None) -> Request:
+    """Ask for a job. Each request that arrives makes one, so it must not be sent twice.
+
+    Args:
+        base_url: The API's origin.
+        spec: What the job exports.
+        language: The language that every request of the client asks for. It is a part of this one where it
+            changes the file: a header row of names is in it.
+    """
     kind = "user_tags" if spec.kind == TAG else "segment_profiles"
     url = f"{scope_url(base_url, spec.project, spec.space)}/{kind}/{quote(spec.key, safe=_PLAIN)}/export_jobs"
     wish: dict[str, object] = {"properties": spec.properties, "fileFormat": spec.file_format}
     if spec.file_format == "csv":
         wish["csvHeaderType"] = spec.csv_header
+    headers = {"Content-Type": "application/json"}
+    if language is not None and spec.csv_header == "name":
+        headers["language"] = language
     return Request(
         operation=f"{spec.kind} submit",
         method="POST",
         url=url,
-        headers={"Content-Type": "application/json"},
+        headers=headers,
         body=msgspec.json.encode(wish),
+        once=True,
     )
 
 
@@ -139,12 +155,13 @@ def read_submit(reply: Reply, *, what: str, now: float) -> str:
         SubmitUnknownError: The reply does not tell whether there is a job now.
         TagferryError: There is none: the reply is a refusal. Only a retryable one allows another try.
     """
-    status, answer = reply.head.status, _decode(reply.body)
+    status = reply.head.status
     if not 200 <= status < 300:
-        raise _submit_refusal(reply, answer, what, now)
+        raise _submit_refusal(reply, what, now)
+    answer = decode_answer(reply.body)
     if answer is not None and (job_id := _read_id(answer.id)):
         return job_id
-    if answer is not None and (reason := _reason(answer)):
+    if answer is not None and (reason := find_reason(answer)):
         msg = f"{SERVICE} refused to export {what}: {excerpt(reason)}"
         raise RefusedError(msg, service=SERVICE, code=status, hint=_SUBMIT_HINTS[500])
     raise submit_unknown(
@@ -199,9 +216,9 @@ def read_result(reply: Reply, *, what: str, now: float) -> JobReport:
     Raises:
         TagferryError: The reply is a refusal, or not what the service promises.
     """
-    answer = _decode(reply.body)
     if not 200 <= reply.head.status < 300:
-        raise _refusal(reply, answer, what, now, _RESULT_HINTS)
+        raise read_refusal(reply, what, now, _RESULT_HINTS)
+    answer = decode_answer(reply.body)
     if answer is None and reply.body.strip() == b"null":
         # A job that was made a moment ago, or one that the service has forgotten.
         return JobReport(state=JobState.RUNNING, absent=True, error=_forgotten(what))
@@ -212,29 +229,8 @@ def read_result(reply: Reply, *, what: str, now: float) -> JobReport:
     if state is None:
         return JobReport(state=JobState.RUNNING, unknown=excerpt(word, 40))
     if state is JobState.FAILED:
-        return JobReport(state=state, error=_failure(what, word, _reason(answer)))
+        return JobReport(state=state, error=_failure(what, word, find_reason(answer)))
     return JobReport(state=state, links=_read_uris(answer.uris) if state is JobState.DONE else ())
-
-
-class _Answer(msgspec.Struct):
-    """The replies of all calls, and their errors; every field may be anything."""
-
-    id: object = None
-    stage: object = None
-    uris: object = None
-    error: object = None
-    errors: object = None
-    message: object = None
-
-
-_DECODER = msgspec.json.Decoder(_Answer)
-
-
-def _decode(body: bytes) -> _Answer | None:
-    try:
-        return _DECODER.decode(body.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
 
 
 def _read_id(value: object) -> str:
@@ -255,20 +251,6 @@ def _read_uris(found: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one for one in uris if isinstance(one, str) and one))
 
 
-def _reason(answer: _Answer) -> str:
-    """Find what the service says of what went wrong, in each of the places where it does."""
-    found = answer.errors
-    errors = cast("list[object]", found) if isinstance(found, list) else [found]
-    for one in (answer.error, *errors[:1]):
-        if isinstance(one, dict):
-            fields = cast("dict[str, object]", one)
-            words = [fields.get("code"), fields.get("message")]
-            if texts := [word for word in words if isinstance(word, str) and word]:
-                return ": ".join(texts)
-    plain = (answer.message, answer.error)
-    return next((text for text in plain if isinstance(text, str) and text), "")
-
-
 def _forgotten(what: str) -> JobFailedError:
     msg = f"{SERVICE} knows nothing of the job that exports {what}"
     return JobFailedError(msg, service=SERVICE, code="null", hint="submit the export again")
@@ -280,12 +262,12 @@ def _failure(what: str, word: str, reason: str) -> JobFailedError:
     return JobFailedError(msg, service=SERVICE, code=excerpt(word, 40), hint=hint)
 
 
-def _submit_refusal(reply: Reply, answer: _Answer | None, what: str, now: float) -> TagferryError:
+def _submit_refusal(reply: Reply, what: str, now: float) -> TagferryError:
     status = reply.head.status
-    if status == 500 and reply.body.strip().lower() == _UNKNOWN_KEY:
+    if is_denial(reply):
         msg = f"{SERVICE} refused to export {what}: unknown or unauthorised key"
         return RefusedError(msg, service=SERVICE, code=status, hint=_SUBMIT_HINTS[status])
-    error = _refusal(reply, answer, what, now, _SUBMIT_HINTS)
+    error = read_refusal(reply, what, now, _SUBMIT_HINTS)
     # A gateway answers so when the service itself was too slow: it may have done what it was told. With a
     # Retry-After a 503 was sent on purpose, by someone who did not even begin.
     refused = isinstance(error, ThrottledError) and (status != 503 or error.retry_after is not None)
@@ -294,26 +276,16 @@ def _submit_refusal(reply: Reply, answer: _Answer | None, what: str, now: float)
     return error
 
 
-def _refusal(
-    reply: Reply, answer: _Answer | None, what: str, now: float, hints: Mapping[int, str]
-) -> TagferryError:
-    status = reply.head.status
-    text = excerpt((_reason(answer) if answer is not None else "") or reply.body)
-    message = f"{SERVICE} answered {status} to {what}" + (f": {text}" if text else "")
-    error = refusal(reply.head, message, service=SERVICE, now=now)
-    error.hint = hints.get(status, error.hint)
-    return error
-
-
-_UNKNOWN_KEY = b"internal server error"
-"""The whole body, in plain text, for a key that does not exist or may not be seen."""
 _SUBMIT_HINTS = {
+    400: "check the properties: each is the key of an identity, attribute or tag that exists",
     401: TOKEN_HINT,
     403: "the token's user may not export this; ask the administrator of the CDP",
     404: "check the base URL, project and space; 2.9 to 2.11 have no spaces",
-    500: "check the key with tagferry list, and that the project and the token's user may see it",
+    500: "check key and properties with tagferry list, and that project and token's user may see them",
+    413: "the service, or a proxy before it, finds the request too long: export fewer properties",
 }
 _RESULT_HINTS = {
+    400: "check the job id, and that it is of this CDP and project",
     401: TOKEN_HINT,
     403: "the token's user may not see this job; use the token that submitted it",
     404: "the service knows no such job, or not any more; submit the export again",

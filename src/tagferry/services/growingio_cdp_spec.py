@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from typing import Literal, get_args
@@ -60,13 +59,6 @@ class ExportSpec(msgspec.Struct, frozen=True, kw_only=True):
     def ids(self) -> tuple[str, ...]:
         """Project, space and key, as far as there are any; for file names."""
         return tuple(one for one in (self.project, self.space, self.key) if one)
-
-    @property
-    def fingerprint(self) -> str:
-        """A hex digest of what is exported and how, the same in every process; it leaves out the server."""
-        facts = (1, self.kind, self.project, self.space, self.key, self.properties)
-        text = msgspec.json.encode((*facts, self.file_format, self.csv_header))
-        return hashlib.sha256(text).hexdigest()
 
 
 def tag_spec(

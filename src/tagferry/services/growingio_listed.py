@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Literal, cast
 
 import msgspec
 
-from tagferry.errors import ProtocolError
+from tagferry.errors import ProtocolError, RefusedError
 from tagferry.wire.excerpt import excerpt
 from tagferry.wire.message import Reply
 from tagferry.wire.status import refusal
@@ -17,6 +17,10 @@ __all__ = ["Listed", "Listing", "Page"]
 
 _MOST = 1_000_000
 """A list that goes on after so many has no end."""
+
+
+def _never(_: Reply) -> bool:
+    return False
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +65,8 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """The field that names an item in an export."""
     hints: Mapping[int, str]
     """The next step for some HTTP statuses."""
+    denies: Callable[[Reply], bool] = _never
+    """Whether a reply is the service's answer about what is unknown to it or may not be seen."""
 
     def read_all(self, reply: Reply, now: float) -> Page:
         """Read a list that comes whole.
@@ -85,6 +91,9 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
     def _decode(self, reply: Reply, now: float) -> object:
         status = reply.head.status
+        if self.denies(reply):
+            msg = f"{self.service} refused {self.operation}: unknown, or not for this token"
+            raise RefusedError(msg, service=self.service, code=status, hint=self.hints.get(status))
         if not 200 <= status < 300:
             text = excerpt(reply.body)
             message = f"{self.service} answered {status} to {self.operation}" + (f": {text}" if text else "")

@@ -66,22 +66,33 @@ _SAAS_HINTS = {
     404: "check the project UID: it stands in the console's address bar",
 }
 _CDP_HINTS = {
+    400: "check the base URL, project and space; 2.9 to 2.11 and 4.x are supported",
     401: cdp.TOKEN_HINT,
     403: "the token's user may not see this; ask the administrator of the CDP",
     404: "check the base URL, project and space; 2.9 to 2.11 have no spaces",
-    500: "check that the project exists and that the token's user may see it",
+    413: "a proxy before the CDP finds the request too long; ask its administrator",
+    500: "check project and space, and that the token's user may see them; if all is right, try again later",
 }
 _SEGMENTS = Listing(service=saas.SERVICE, operation=SEGMENTS, kind=saas.SEGMENT, key="id", hints=_SAAS_HINTS)
 _VARIABLES = Listing(
     service=saas.SERVICE, operation=VARIABLES, kind="growingio-variable", key="key", hints=_SAAS_HINTS
 )
-_CDP_TAGS = Listing(service=cdp.SERVICE, operation=CDP_TAGS, kind=cdp.TAG, key="key", hints=_CDP_HINTS)
-_CDP_SEGMENTS = Listing(
-    service=cdp.SERVICE, operation=CDP_SEGMENTS, kind=cdp.SEGMENT, key="key", hints=_CDP_HINTS
-)
-_CDP_PROJECTS = Listing(
-    service=cdp.SERVICE, operation=CDP_PROJECTS, kind="growingio-cdp-project", key="id", hints=_CDP_HINTS
-)
+
+
+def _list_cdp(operation: str, kind: str, key: Literal["id", "key"]) -> Listing:
+    return Listing(
+        service=cdp.SERVICE,
+        operation=operation,
+        kind=kind,
+        key=key,
+        hints=_CDP_HINTS,
+        denies=cdp.is_denial,
+    )
+
+
+_CDP_TAGS = _list_cdp(CDP_TAGS, cdp.TAG, "key")
+_CDP_SEGMENTS = _list_cdp(CDP_SEGMENTS, cdp.SEGMENT, "key")
+_CDP_PROJECTS = _list_cdp(CDP_PROJECTS, "growingio-cdp-project", "id")
 
 
 def ask_segments(base_url: str, project_uid: str) -> Request:

@@ -8,9 +8,9 @@ the pages "Getting User Tags" (of ``all_member_push`` and of ``timpush``) and "R
 from __future__ import annotations
 
 import difflib
-import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import quote
 
 import msgspec
@@ -185,12 +185,13 @@ def make_signer(
     """
     head = f"?sdkappid={sdkappid}&identifier={quote(identifier, safe='')}&usersig="
 
-    # One signature stands in all the calls of a day.
-    quoted = functools.lru_cache(maxsize=1)(functools.partial(quote, safe="*"))
+    @lru_cache(maxsize=1)  # one signature serves very many requests
+    def quoted(user_sig: str) -> str:
+        # One of the documented letters stays as it is; a foreign one may have others.
+        return quote(user_sig, safe="*")
 
     def sign(request: Request, user_sig: str) -> Request:
         label = min(int(chance() * _LABELS), _LABELS - 1)
-        # A UserSig of the documented letters stays as it is; a foreign one may have others.
         tail = f"{quoted(user_sig)}&random={label}&contenttype=json"
         return msgspec.structs.replace(request, url=f"{request.url}{head}{tail}")
 

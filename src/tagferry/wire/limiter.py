@@ -34,7 +34,7 @@ def shared_quota(key: Hashable, rate: Rate) -> Quota:
 class Limiter:
     """Lets requests go in the order of their arrival, when their quota allows.
 
-    Urgent and other requests take turns when both wait, so that neither starves the other.
+    Two urgent requests and one of the others take turns when both wait, so that neither starves the other.
 
     Args:
         quota: The quota to keep, possibly shared with limiters of other event loops.

@@ -22,6 +22,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
     url: str
     headers: Mapping[str, str] = {}
     body: bytes = b""
+    once: bool = False
+    """Whether it must not arrive twice."""
 
     def with_headers(self, headers: Mapping[str, str]) -> Request:
         """Return the same request with further headers."""

@@ -78,6 +78,7 @@ class Transport:
         self.streams = 0
         """Downloads that are under way."""
         self._api: aiohttp.ClientSession | None = None
+        self._single: aiohttp.ClientSession | None = None
         self._files: aiohttp.ClientSession | None = None
         self._resolver: _PublicResolver | None = None
 
@@ -88,7 +89,8 @@ class Transport:
     async def aclose(self) -> None:
         """Close every connection that was opened here, and open no other."""
         self._closed = True
-        sessions, self._api, self._files = (self._api, self._files), None, None
+        sessions = self._api, self._single, self._files
+        self._api = self._single = self._files = None
         # A cancellation must not leave one of them open.
         with anyio.CancelScope(shield=True):
             for session in sessions:
@@ -102,11 +104,15 @@ class Transport:
     async def send(self, request: Request) -> Reply:
         """Send an API request as it is, once, and return the whole reply.
 
+        One that must not arrive twice has a connection of its own: a server may close a kept one at the very
+        moment at which it is used again, and nobody would know whether it read the request. Only with the
+        caller's own session it takes what there is.
+
         Raises:
             TagferryError: No whole reply of a sane size came.
         """
         self._check_open()
-        session = self._given or self._api_session()
+        session = self._given or (self._single_session() if request.once else self._api_session())
         if session.closed:
             hint = "keep it open until the client is closed"
             raise ConfigError("the session that was given is closed", service=self._service, hint=hint)
@@ -224,12 +230,13 @@ class Transport:
 
     def _api_session(self) -> aiohttp.ClientSession:
         if self._api is None:
-            self._api = aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": "tagferry", "Accept": "application/json"},
-                trust_env=False,
-            )
+            self._api = _open_session(aiohttp.TCPConnector())
         return self._api
+
+    def _single_session(self) -> aiohttp.ClientSession:
+        if self._single is None:
+            self._single = _open_session(aiohttp.TCPConnector(force_close=True))
+        return self._single
 
     def _file_session(self) -> aiohttp.ClientSession:
         if self._files is None:
@@ -266,6 +273,16 @@ class Transport:
             code=None if connected else "connect",
             hint="check the network and the base URL",
         )
+
+
+def _open_session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    """Open a session for requests of an API."""
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": "tagferry", "Accept": "application/json"},
+        trust_env=False,
+    )
 
 
 def _connect_within(timeout: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,20 +12,23 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from tagferry.cli.demo.exports import ExportsPart
+from tagferry.cli.demo.growingio import GrowingIOPart
+from tagferry.cli.demo.growingio_cdp import GrowingIOCDPPart
 from tagferry.cli.demo.lookups import LookupsPart
 from tagferry.cli.demo.part import Part, Stage
 from tagferry.cli.demo.service import open_service
+from tagferry.cli.document import dump
 from tagferry.cli.logs import logging_to
-from tagferry.cli.options import TRANSFER, Invocation, ViewOptions, read_path
-from tagferry.cli.report import PARTIAL, dump
+from tagferry.cli.options import TRANSFER, Invocation, ViewOptions
+from tagferry.cli.report import PARTIAL
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import EXIT_CODES, run_async, stop_on_signals
 from tagferry.cli.table import draw
+from tagferry.cli.words import read_path
 
 __all__ = ["PARTS", "demo"]
 
-PARTS: tuple[Callable[[], Part], ...] = (ExportsPart, LookupsPart)
+PARTS: tuple[Callable[[], Part], ...] = (GrowingIOPart, GrowingIOCDPPart, LookupsPart)
 """What is shown, one after the other; a further service adds its own here."""
 _INTRODUCTION = "This runs against services on this machine that fail on purpose."
 _HEADER = ("FILE", "ROWS", "SIZE", "SHA-256", "SAME")
@@ -111,7 +115,10 @@ class _Show:
     def _document(self) -> dict[str, Any]:
         outcome = {0: "complete", PARTIAL: "partial"}.get(self.exit_code, "failed")
         stop = self._describe_stop()
-        facts = {name: value for part in self._parts for name, value in part.document(stop).items()}
+        facts: dict[str, list[Any]] = {}
+        for part in self._parts:
+            for name, values in part.document(stop).items():
+                facts.setdefault(name, []).extend(values)
         return {"v": 1, "outcome": outcome, **facts, "error": stop}
 
     def _describe_stop(self) -> dict[str, Any] | None:
@@ -124,9 +131,13 @@ class _Show:
     def _conclude(self) -> Iterator[str]:
         if self._stopped is not None:
             yield f"tagferry: stopped by {self._stopped.name}"
-        if troubles := [line for part in self._parts for line in part.troubles()]:
+        troubles = Counter[str]()
+        for part in self._parts:
+            for text, count in part.troubles():
+                troubles[text] += count
+        if troubles.total():
             yield "What went wrong on the way:"
-            yield from (f"  - {line}" for line in troubles)
+            yield from (f"  - {text} ({count}×)" for text, count in troubles.items() if count)
         for part in self._parts:
             yield from part.conclusion()
         if self._kept is None:
@@ -134,7 +145,7 @@ class _Show:
         else:
             yield f"The files are in {self._kept}."
         if not self.exit_code:
-            yield "Yours: tagferry export growingio-tag --help, tagferry fetch tencent-tags --help"
+            yield "Yours: tagferry list --help, tagferry export --help, tagferry fetch --help"
 
     def _say(self, line: str) -> None:
         if not self._options.quiet:

@@ -1,33 +1,23 @@
-"""The part of the demo that exports files from GrowingIO."""
+"""What the parts of the demo that export files have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Generic, TypeVar
 
 from tagferry.cli.demo.part import Row, Stage
 from tagferry.cli.export import ferry
 from tagferry.cli.options import ExportOptions
 from tagferry.cli.progress import View, open_view
 from tagferry.cli.report import Report
-from tagferry.clients.growingio import GrowingIO
+from tagferry.events import Emit
 from tagferry.exports.export import Export
 
 __all__ = ["ExportsPart"]
 
-PROJECT = "demo0001"
-# Names that look like the service's own ids, with the rows of each.
-TAGS = {"vipvalue": 1_000_000, "citytier": 250_000, "lastseen": 90_000, "newusers": 1_000}
-SEGMENTS = {"lapsed30": 300_000, "loyal365": 250_000, "bigspend": 40_000}
-FAULTS = (
-    # The pace of a real network, so that there is something to watch.
-    "growingio-saas.download:vipvalue=drip@0 bytes=400000 every=0.05 x2",
-    "growingio-saas.download:citytier=expired",
-    "growingio-saas.download:citytier=drip@0 bytes=200000 every=0.1",
-    "growingio-saas.download:loyal365=cut@2500000",
-    "growingio-saas.download:loyal365=drip@0 bytes=50000 every=0.1",
-    "growingio-saas.poll:lapsed30=status=503",
-)
+Client = TypeVar("Client", bound=AbstractAsyncContextManager[Any])
 _DEADLINE = 60.0
 _TROUBLES = {
     "retried": "a request failed and was tried again",
@@ -36,8 +26,11 @@ _TROUBLES = {
 }
 
 
-class ExportsPart:
-    """Tags and segments of GrowingIO, as files."""
+class ExportsPart(ABC, Generic[Client]):
+    """Exports of one service, as files."""
+
+    service: str
+    """Its name, for people."""
 
     def __init__(self) -> None:
         self._report = Report(())
@@ -45,31 +38,37 @@ class ExportsPart:
         self._sources: dict[str, Any] = {}
 
     @property
+    @abstractmethod
     def words(self) -> Sequence[str]:
-        """Rows, parts and faults of the exports."""
-        rows = [f"--rows-of={name}={count}" for name, count in (TAGS | SEGMENTS).items()]
-        return ["--parts-of=vipvalue=2", *rows, *(f"--fault={fault}" for fault in FAULTS)]
+        """Rows and faults of the exports."""
 
     @property
+    @abstractmethod
     def introduction(self) -> str:
         """How many exports there are."""
-        return f"{len(TAGS | SEGMENTS)} exports from GrowingIO:"
+
+    @abstractmethod
+    def _open(self, environment: Mapping[str, str], on_event: Emit) -> Client:
+        """Make a client of the service."""
+
+    @abstractmethod
+    def _choose(self, client: Client) -> list[Export]:
+        """Describe what is exported."""
 
     async def play(self, stage: Stage) -> None:
         """Export everything."""
-        shown, environment = stage.options, stage.service.environment
+        shown = stage.options
         self._view = open_view(shown.progress, quiet=shown.quiet, console=stage.screen.console)
-        client = GrowingIO(
-            token=environment["TAGFERRY_GROWINGIO_TOKEN"],
-            base_url=environment["TAGFERRY_GROWINGIO_BASE_URL"],
-            on_event=self._view.take,
-        )
-        self._report.exports = _choose(client)
+        client = self._open(stage.service.environment, self._view.take)
+        self._report.exports = self._choose(client)
         options = ExportOptions(output=stage.directory, if_exists="replace", deadline=_DEADLINE)
         with self._view:
-            await ferry(client, self._report, options, self._view)
+            await self._bring(client, options, stage)
         told = await stage.service.ask("exports")
         self._sources = {f"{one['kind']} {one['id']}": one["files"] for one in told}
+
+    async def _bring(self, client: Client, options: ExportOptions, stage: Stage) -> None:  # noqa: ARG002  # for those who look at the service on the way
+        await ferry(client, self._report, options, self._view)
 
     @property
     def is_over(self) -> bool:
@@ -105,7 +104,7 @@ class ExportsPart:
         files: Sequence[Any] = self._sources.get(f"{export.kind} {export.id}", ())
         return files
 
-    def document(self, stop: dict[str, Any] | None) -> dict[str, Any]:
+    def document(self, stop: dict[str, Any] | None) -> Mapping[str, Sequence[Any]]:
         """Return the exports, as an export command does."""
         exports = self._report.document(())["exports"]
         open_ones = [one for one in exports if one["state"] == "failed" and one["error"] is None]
@@ -119,22 +118,16 @@ class ExportsPart:
             if error is not None:
                 yield f"{export.kind} {export.id}: {error.message}", error.hint
 
-    def troubles(self) -> Iterator[str]:
+    def troubles(self) -> Iterator[tuple[str, int]]:
         """Yield what the exports survived."""
         counts = self._view.board.counts
         for name, text in _TROUBLES.items():
-            if counts[name]:
-                yield f"{text} ({counts[name]}×)"
+            yield text, counts[name]
 
     def conclusion(self) -> Iterator[str]:
         """Say whether the files are those of the service."""
         if self.is_over and not self._report.failed:
-            same = self._is_same
-            yield (
-                "Every file is the same as at the service." if same else "A file differs from the service's!"
-            )
-
-
-def _choose(client: GrowingIO) -> list[Export]:
-    tags = [client.tag_users(PROJECT, name) for name in TAGS]
-    return [*tags, *(client.segment_users(PROJECT, name) for name in SEGMENTS)]
+            if self._is_same:
+                yield f"Every file of {self.service} is the same as at the service."
+            else:
+                yield f"A file of {self.service} differs from the service's!"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -36,7 +36,7 @@ class Row(NamedTuple):
     def cells(self) -> tuple[str, ...]:
         """The row of the table."""
         size, same = show_bytes(self.size), "yes" if self.same else "NO"
-        return self.path.name, f"{self.lines:,}", size, self.sha256[:10], same
+        return self.path.name, f"{self.lines:,}", size, self.sha256[:8], same
 
 
 class Part(Protocol):
@@ -71,16 +71,16 @@ class Part(Protocol):
         """The files."""
         ...
 
-    def document(self, stop: dict[str, Any] | None) -> dict[str, Any]:
-        """Return what it adds to the JSON document; `stop` is the error of what was stopped."""
+    def document(self, stop: dict[str, Any] | None) -> Mapping[str, Sequence[Any]]:
+        """Return what it adds to the lists of the JSON document; `stop` is the error of what was stopped."""
         ...
 
     def failures(self) -> Iterator[tuple[str, str | None]]:
         """Yield what failed, and the hint of each."""
         ...
 
-    def troubles(self) -> Iterator[str]:
-        """Yield what went wrong on the way and was survived."""
+    def troubles(self) -> Iterator[tuple[str, int]]:
+        """Yield what may go wrong on the way and is survived, and how often it did."""
         ...
 
     def conclusion(self) -> Iterator[str]:
