@@ -101,6 +101,8 @@ def test_any_split_gives_the_same_rows_and_errors(dialect, body, cuts, limit, on
 @pytest.mark.parametrize("dialect", ["cdp", "saas"])
 @given(body=HOSTILE)
 @settings(max_examples=400)
+@example(body=',\\"\ue83a"\\\r"')
+@example(body='"\ue83a"\\,')
 def test_rows_are_those_of_the_standard_library_up_to_the_first_bad_record(dialect, body):
     data = "a,b\n" + body
     expected, refused = oracle.records(data, oracle.DIALECTS[dialect])

@@ -159,7 +159,7 @@ KINDS = {
             "Look up the tags of any number of accounts in Tencent IM.",
             (
                 "tagferry fetch tencent-tags accounts.txt --output tags.jsonl",
-                "tagferry fetch tencent-tags users.csv:user_id --output tags.parquet --rate 79/s",
+                "tagferry fetch tencent-tags users.csv:uid --output tags.parquet --rate 79/s",
                 "cut -f1 users.tsv | tagferry fetch tencent-tags - --output - | gzip > tags.gz",
             ),
         ),

@@ -77,7 +77,9 @@ class Parser(Generic[T]):
         """Return where the record behind some others begins: they are parsed again, and counted."""
         source = StringIO(marked, newline="")
         deque(islice(self._reader(source), records), maxlen=0)
-        return len(text) - len(marked[source.tell() :].replace(_MARK, _EMPTY))
+        rest = marked[source.tell() :]
+        # A text with marks of its own is not marked.
+        return len(text) - len(rest if marked is text else rest.replace(_MARK, _EMPTY))
 
     def _reader(self, source: StringIO) -> _csv.Reader:
         dialect = self._dialect
