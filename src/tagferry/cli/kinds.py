@@ -78,7 +78,7 @@ KINDS = {
             (
                 "tagferry export growingio-segment nxog09md nP2lpkX9",
                 "tagferry export growingio-segment nxog09md nP2lpkX9 --parameters open_id,role",
-                "tagferry export growingio-segment nxog09md --all --match 'vip*' --to parquet --output out",
+                "tagferry export growingio-segment nxog09md --all --match 'vip*' --to parquet",
             ),
             "tagferry export growingio-segment [OPTIONS] PROJECT_UID (ID... | --all)",
         ),
