@@ -60,7 +60,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Both type checkers, in strict mode."""
-    session.install("-q", ".[cli,speed]", *groups("types", "test"), "nox")
+    session.install("-q", ".[cli,parquet,speed]", *groups("types", "test"), "nox")
     session.run("mypy", "src", "tests/typing", "benchmarks", "examples", "noxfile.py")
     session.run("pyright", "--pythonpath", f"{session.virtualenv.bin}/python")
 
@@ -69,7 +69,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The tests, on the built wheel, with the coverage that is promised."""
     print(f"Pythons of this machine: {', '.join(PYTHONS)} of {', '.join(VERSIONS)}")
-    session.install("-q", f"{wheel(session)}[cli,speed]", *groups("test"))
+    session.install("-q", f"{wheel(session)}[cli,parquet,speed]", *groups("test"))
     session.run(
         "python", "-c", "import tagferry; assert 'site-packages' in tagferry.__file__, tagferry.__file__"
     )
@@ -104,6 +104,24 @@ PURE = (
     "lookups/outcome.py",
     "lookups/plan.py",
     "lookups/watermark.py",
+    "rows/binding.py",
+    "rows/cdp.py",
+    "rows/compression.py",
+    "rows/delimited.py",
+    "rows/dialect.py",
+    "rows/encoding.py",
+    "rows/fault.py",
+    "rows/feed.py",
+    "rows/header.py",
+    "rows/jsonl.py",
+    "rows/layout.py",
+    "rows/lines.py",
+    "rows/naming.py",
+    "rows/parser.py",
+    "rows/records.py",
+    "rows/shape.py",
+    "rows/target.py",
+    "rows/transcript.py",
     "services/*.py",
     "wire/address.py",
     "wire/excerpt.py",
@@ -119,7 +137,7 @@ PURE = (
 @nox.session
 def docs(session: nox.Session) -> None:
     """Every code block of the README and the guide runs, and the reference is of these docstrings."""
-    session.install("-q", f"{wheel(session)}[cli,speed]", *groups("test", "docs"))
+    session.install("-q", f"{wheel(session)}[cli,parquet,speed]", *groups("test", "docs"))
     session.run("pytest", "docs", "-n", str(os.cpu_count() or 1), "--dist", "worksteal")
 
 
@@ -129,14 +147,14 @@ def bench(session: nox.Session) -> None:
 
     `nox -s bench -- --large --markdown docs/benchmarks.md --json benchmarks.json` measures all, in an hour.
     """
-    session.install("-q", f"{wheel(session)}[cli,speed]", *groups("bench"))
+    session.install("-q", f"{wheel(session)}[cli,parquet,speed]", *groups("bench"))
     session.run("python", "-m", "benchmarks", *(session.posargs or ["--quick"]))
 
 
 @nox.session
 def soak(session: nox.Session) -> None:
     """Long runs: minutes to hours."""
-    session.install("-q", f"{wheel(session)}[cli,speed]", *groups("test"))
+    session.install("-q", f"{wheel(session)}[cli,parquet,speed]", *groups("test"))
     session.run("pytest", "-m", "soak", "--timeout", "7200", *session.posargs)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import download, growth, limiter, lookups, memory, poller
+from benchmarks import download, growth, limiter, lookups, memory, poller, rows
 from benchmarks.compare import MB, Settings
 from benchmarks.figures import Table
 from benchmarks.process import BenchmarkError
@@ -24,6 +24,7 @@ BENCHMARKS: Mapping[str, Callable[[Settings], Table]] = {
     "limiter": limiter.run,
     "poller": poller.run,
     "growth": growth.run,
+    "rows": rows.run,
 }
 
 

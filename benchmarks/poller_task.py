@@ -94,6 +94,7 @@ def ours(jobs: Jobs) -> Follow:
 
     backend = ExportService(
         name="benchmark",
+        dialect="saas",
         ask_job=ask,
         transport=Transport(
             "benchmark", timeout=30, session=None, ssl=None, proxy=None, api_host="api.invalid"

@@ -68,6 +68,16 @@ def test_an_error_keeps_all_its_facts_when_it_is_copied_or_sent_to_another_proce
     assert other.__notes__ == ["a note"]
 
 
+@pytest.mark.parametrize("same", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy, copy.deepcopy])
+def test_a_record_error_tells_where_it_is(same):
+    facts = {"file": Path("x.csv"), "line": 7, "column": "年龄", "value": "十八"}
+    error = same(errors.RecordError("a cell is no number", hint="read it as str", **facts))
+    assert {name: getattr(error, name) for name in facts} == facts
+    assert str(error) == "a cell is no number; read it as str"
+    bare = same(errors.RecordError("m"))
+    assert (bare.file, bare.line, bare.column, bare.value) == (None, None, None, None)
+
+
 @pytest.mark.parametrize("kind", CLASSES)
 def test_the_text_is_the_message_and_what_to_do(kind):
     assert str(kind("it failed")) == "it failed"

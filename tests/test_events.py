@@ -49,8 +49,10 @@ KINDS = {
         "DEBUG",
     ),
     events.Checkpointed: ({"kind": "k", "output": "tags.jsonl", "accounts": 2}, "DEBUG"),
+    events.Converting: ({"output": "tags.parquet"}, "INFO"),
     events.OddAnswer: ({"kind": "k", "what": "tags were numbers"}, "WARNING"),
     events.BatchesHalved: ({"kind": "k", "size": 50}, "WARNING"),
+    events.PartRestarted: ({"kind": "k", "id": "x", "part": 1, "dropped": 5}, "INFO"),
     events.PartSaved: ({"kind": "k", "id": "x", "part": 1, "size": 10}, "INFO"),
 }
 

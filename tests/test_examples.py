@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tagferry.emulator import (
@@ -19,6 +20,7 @@ from tagferry.emulator import (
     DEMO_SECRET_KEY,
     Emulator,
     Settings,
+    TencentSettings,
     serve_in_thread,
 )
 
@@ -109,3 +111,25 @@ def test_web_exports(tmp_path: Path, emulator: Emulator):
 def test_test_pipeline(tmp_path: Path):
     done = run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLES / "test_pipeline.py")
     assert "2 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.usefixtures("emulator")
+def test_audience_tags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    people = {f"u{number:012d}": ["高价值", "华东"] if number % 2 else ["高价值"] for number in range(250)}
+    with serve_in_thread(
+        Settings(job_seconds=0, rows=250, tencent=TencentSettings(people=people))
+    ) as services:
+        services.faults.add("growingio-saas.download", "cut@1000")
+        for name, text in {
+            "GROWINGIO_BASE_URL": services.base_url,
+            "GROWINGIO_TOKEN": services.token,
+            "TENCENT_BASE_URL": services.base_url,
+        }.items():
+            monkeypatch.setenv(f"TAGFERRY_{name}", text)
+        done = run(tmp_path, EXAMPLES / "audience_tags.py", "nxog09md", "nP2lpkX9")
+    assert done.returncode == 0, done.stderr
+    assert "distinct=250" in done.stdout
+    assert "高价值" in done.stdout
+    tags = dict(duckdb.connect().execute(f"SELECT * FROM '{tmp_path}/tags.parquet'").fetchall())
+    assert tags == people
+    assert done.stdout.count("│") > 6

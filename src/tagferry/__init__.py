@@ -1,6 +1,6 @@
 """Ferries user tags and user segments out of GrowingIO and Tencent IM onto your disk.
 
-Every byte exactly once, at the full speed that the service allows.
+Every account and every byte exactly once, at the full speed that the service allows.
 """
 
 import importlib
@@ -39,13 +39,18 @@ if TYPE_CHECKING:
         Tagged,
         TagResult,
     )
+    from tagferry.rows.cdp import CDPRow
+    from tagferry.rows.convert import Converted, convert
+    from tagferry.rows.reader import Rows, read_rows
     from tagferry.services.growingio_listed import Listed
 
 __all__ = [
     "AccountError",
     "AccountFailed",
     "AuthError",
+    "CDPRow",
     "ConfigError",
+    "Converted",
     "DeadlineError",
     "DiskError",
     "Export",
@@ -64,6 +69,7 @@ __all__ = [
     "Ready",
     "RecordError",
     "RefusedError",
+    "Rows",
     "SavedFile",
     "SubmitUnknownError",
     "TagResult",
@@ -72,12 +78,16 @@ __all__ = [
     "TencentIM",
     "ThrottledError",
     "UnavailableError",
+    "convert",
     "download_all",
+    "read_rows",
 ]
 
 _PLACES = {
     "AccountError": "tagferry.lookups.outcome",
     "AccountFailed": "tagferry.lookups.outcome",
+    "CDPRow": "tagferry.rows.cdp",
+    "Converted": "tagferry.rows.convert",
     "Export": "tagferry.exports.export",
     "ExportDone": "tagferry.exports.outcome",
     "ExportFailed": "tagferry.exports.outcome",
@@ -88,11 +98,14 @@ _PLACES = {
     "Listed": "tagferry.services.growingio_listed",
     "Missing": "tagferry.lookups.outcome",
     "Ready": "tagferry.exports.job",
+    "Rows": "tagferry.rows.reader",
     "SavedFile": "tagferry.exports.outcome",
     "TagResult": "tagferry.lookups.outcome",
     "Tagged": "tagferry.lookups.outcome",
     "TencentIM": "tagferry.clients.tencent_im",
+    "convert": "tagferry.rows.convert",
     "download_all": "tagferry.exports.many",
+    "read_rows": "tagferry.rows.reader",
 }
 
 logging.getLogger("tagferry").addHandler(logging.NullHandler())

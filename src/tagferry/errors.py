@@ -18,7 +18,10 @@ TagferryError                        never raised itself
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "AuthError",
@@ -139,4 +142,29 @@ class DiskError(TagferryError, OSError):
 
 
 class RecordError(TagferryError, ValueError):
-    """A record in a file cannot be decoded."""
+    """A record in a file cannot be decoded.
+
+    Args:
+        message: As for `TagferryError`.
+        file: The file.
+        line: The number of the record's first line, from 1.
+        column: The column of a CSV file, or the path in a JSON value.
+        value: The beginning of what stands there.
+        facts: As for `TagferryError`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: Path | None = None,
+        line: int | None = None,
+        column: str | None = None,
+        value: str | None = None,
+        **facts: Any,
+    ) -> None:
+        super().__init__(message, **facts)
+        self.file = file
+        self.line = line
+        self.column = column
+        self.value = value

@@ -15,6 +15,7 @@ __all__ = [
     "Attached",
     "BatchesHalved",
     "Checkpointed",
+    "Converting",
     "Emit",
     "Event",
     "FetchPlanned",
@@ -22,6 +23,7 @@ __all__ = [
     "InsecureAddress",
     "LinkRenewed",
     "OddAnswer",
+    "PartRestarted",
     "PartSaved",
     "Polled",
     "Progress",
@@ -125,6 +127,16 @@ class Resumed(Event, frozen=True, kw_only=True):
     offset: int
 
 
+class PartRestarted(Event, frozen=True, kw_only=True):
+    """What is on disk of a part is dropped, and it begins anew: it was damaged, or it is another file now."""
+
+    kind: str
+    id: str
+    part: int
+    dropped: int
+    """Bytes."""
+
+
 class TransferBroken(Event, frozen=True, kw_only=True):
     """A transfer broke off and is taken up again."""
 
@@ -189,6 +201,12 @@ class Checkpointed(Event, frozen=True, kw_only=True):
     accounts: int
 
 
+class Converting(Event, frozen=True, kw_only=True):
+    """A table is made of what is on disk."""
+
+    output: str
+
+
 class OddAnswer(Event, frozen=True, kw_only=True):
     """The service answered in a way that is not documented; it is told once for each way."""
 
@@ -209,10 +227,12 @@ Emit = Callable[[Event], None]
 _LEVELS: dict[type[Event], int] = {
     Attached: logging.INFO,
     BatchesHalved: logging.WARNING,
+    Converting: logging.INFO,
     FetchPlanned: logging.INFO,
     OddAnswer: logging.WARNING,
     InsecureAddress: logging.WARNING,
     LinkRenewed: logging.INFO,
+    PartRestarted: logging.INFO,
     PartSaved: logging.INFO,
     Resumed: logging.INFO,
     Retrying: logging.WARNING,

@@ -72,6 +72,18 @@ def test_troubles_are_counted_and_told():
     assert board.news == (1.0, "growingio-tag: the service asks to go slower")
 
 
+def test_a_part_that_begins_anew_has_no_bytes():
+    board = board_of(A)
+    board.take(progress(OF_A, 100, 400), 1.0)
+    told = board.take(events.PartRestarted(**OF_A, part=1, dropped=100), 2.0)
+    assert told == "growingio-tag aaaaaaaa: the file is another one now, or was damaged: it is fetched anew"
+    assert board.lines[A.kind, A.id].bytes == 0
+
+
+def test_tables_are_told():
+    assert board_of(A).take(events.Converting(output="a\n.parquet"), 1.0) == "making a\\n.parquet"
+
+
 def test_the_rate_is_of_the_last_seconds():
     board = board_of(A)
     assert board.rate(0.0) == 0.0

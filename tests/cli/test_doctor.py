@@ -118,7 +118,7 @@ def test_json_is_one_document(run, services):
     for subject in CREDENTIALS:
         for check in ("base_url", "name", "connection", "answer", "clock"):
             assert found[subject, check]["verdict"] == "ok", check
-    for name in ("aiohttp", "tagferry", "uvloop"):
+    for name in ("aiohttp", "pyarrow", "tagferry", "uvloop"):
         assert found["machine", name]["text"] == metadata.version(name)
 
 
@@ -353,18 +353,19 @@ def test_a_directory_that_cannot_be_read_or_written(run, services, monkeypatch):
     assert "No such file" in checks(ran)["machine", "disk"]["text"]
 
 
-def test_without_uvloop(run, services, monkeypatch):
+@pytest.mark.parametrize(("package", "extra"), [("uvloop", "speed"), ("pyarrow", "parquet")])
+def test_without_an_extra(run, services, monkeypatch, package, extra):
     found = metadata.version
 
     def version(name):
-        if name == "uvloop":
+        if name == package:
             raise metadata.PackageNotFoundError(name)
         return found(name)
 
     monkeypatch.setattr(metadata, "version", version)
-    one = checks(run("doctor", "--json"))["machine", "uvloop"]
+    one = checks(run("doctor", "--json"))["machine", package]
     assert one["verdict"] == "skip"
-    assert "pip install" in one["hint"]
+    assert f"pip install 'tagferry[{extra}]'" in one["hint"]
 
 
 def test_a_signal_stops_it(run, only_cdp, monkeypatch):

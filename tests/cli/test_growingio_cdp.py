@@ -1,7 +1,9 @@
 """Exports of GrowingIO CDP from the command line: what it prints, its exit codes, how one goes on."""
 
+import csv
 import functools
 import hashlib
+import io
 import json
 import os
 import signal
@@ -10,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tagferry.clients.growingio_cdp import GrowingIOCDP
@@ -303,6 +306,30 @@ def test_a_token_in_clear_is_warned_of_once(run, cdp, monkeypatch):
 
 
 # Stopped ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file_format", ["csv", "json"])
+def test_a_table_has_the_columns_of_the_file(run, cdp, file_format):
+    words = ("--property", "usr_gender", "--property", "ids_$basic_userId", "--file-format", file_format)
+    ran = run(*TAG, "tag_rfm", *words, "--to", "parquet", "--output", "out", "--json")
+    assert ran.code == 0
+    (one,) = ran.document["exports"]
+    text = Path(one["files"][0]["path"]).read_bytes().decode("utf-8-sig")
+    if file_format == "csv":
+        wanted = list(csv.DictReader(io.StringIO(text, newline="")))
+    else:
+        lines = [json.loads(line) for line in text.split("\n") if line]
+        wanted = [
+            {"gio_id": str(row["gio_id"]), **row["identifications"], **row["properties"]} for row in lines
+        ]
+    rows = pq.read_table(one["table"]["path"]).to_pylist()
+    assert one["table"]["rows"] == len(rows) == len(wanted) > 0
+
+    def plain(row):
+        # The parser of the standard library does not tell an empty cell from a null one.
+        return {name: str(value) if name == "gio_id" else value for name, value in row.items() if value}
+
+    assert list(map(plain, rows)) == list(map(plain, wanted))
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ WRONG_FETCHES = [
     (["fetch", "tencent-tags", "a.txt:uid"], ["there is no file a.txt:uid", ".csv, .jsonl and .parquet"]),
     (["fetch", "tencent-tags", "."], ["is a directory", "name a file in it"]),
     ([*FETCH, "b.txt", "c d"], ["more than the command takes: b.txt 'c d'"]),
-    ([*FETCH, "--output", "x.txt"], ["ends in .txt", ".jsonl or .csv"]),
+    ([*FETCH, "--output", "x.txt"], ["ends in .txt", ".jsonl, .csv or .parquet"]),
     ([*FETCH, "--output", "there.jsonl"], ["there.jsonl is already there", "--if-exists skip"]),
     ([*FETCH, "--output", ""], ["--output", "empty"]),
     ([*FETCH, "--output", "--json"], ["no option --json", "write ./--json"]),
@@ -44,7 +44,7 @@ WRONG_FETCHES = [
     (["fetch", "tencent-tags", "--ordred", "a.txt"], ["no option --ordred", "--help"]),
     ([*RETRY], ["DEAD_LETTERS", "--help"]),
     ([*RETRY, "a.txt"], ["not named like dead letters", "NAME.dead.jsonl"]),
-    ([*RETRY, "nix.dead.jsonl"], ["nix.jsonl or nix.csv, and neither is there"]),
+    ([*RETRY, "nix.dead.jsonl"], ["nix.jsonl, nix.csv or nix.parquet, and none is there"]),
     ([*RETRY, "there.dead.jsonl", "--output", "-"], ["not written to standard output", "leave --output"]),
 ]
 """The words of a fetch, then what the message names."""

@@ -84,7 +84,7 @@ class Scene:
     def safe(self) -> set[str]:
         """The accounts that no later run may ask for again."""
         target = Target.of(self.output)
-        if self.output.exists():
+        if self.output.exists() or (target.table.exists() and not target.part.exists()):
             return set(self.accounts)
         check_unfinished(self.output) if self.output.parent.exists() else None
         checkpoint = read_checkpoint(target)
@@ -235,12 +235,22 @@ def test_kill_at_every_writing_call_of_the_end(scene: Scene) -> None:
     print({"kills at system calls": kill_at_the_end(scene, calls)})
 
 
+@needs_strace
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_kill_at_every_naming_call_of_a_table(scene: Scene) -> None:
+    scene.output = scene.output.with_suffix(".parquet")
+    assert kill_at_the_end(scene, ("link,linkat", "unlink,unlinkat", "fsync")) >= 6
+
+
 def kill_at_the_end(scene: Scene, calls: Sequence[str]) -> int:
     """All is answered and on disk, so that nothing is asked for any more."""
     scene.set_out([*make_accounts(20), *BAD])
     done = subprocess.run(scene.command("stop"), check=False, timeout=60, capture_output=True, text=True)
     assert "END" in done.stderr
     begin = scene.directory / "begin"
+    # Of a table, the making is a part of the end.
+    Target.of(scene.output).table.unlink(missing_ok=True)
     scene.output.parent.rename(begin)
     asked = len(scene.asked)
     kills = kill_at_calls(scene, calls, 40, begin)

@@ -49,6 +49,7 @@ class Service:
         chance = random.Random(3).random
         self.backend = ExportService(
             name="s",
+            dialect="saas",
             ask_job=self.ask,
             transport=None,  # type: ignore[arg-type]
             private=False,

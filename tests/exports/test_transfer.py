@@ -95,11 +95,11 @@ def test_an_empty_body_writes_nothing():
     assert sink.blocks == []
 
 
-def test_progress_is_told_after_each_block_but_the_last(small_blocks):
+def test_progress_is_told_after_each_block(small_blocks):
     sink = Sink()
     run(sink, chunks_of(*[b"x" * 5] * 9), block=10)
     assert [len(block) for block in sink.blocks] == [10, 10, 10, 10, 5]
-    assert sink.wrote == 3
+    assert sink.wrote == 5
 
 
 @pytest.mark.anyio

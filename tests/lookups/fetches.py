@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 
 from tagferry.errors import RefusedError, TagferryError
@@ -47,6 +48,9 @@ def aside(call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
 def read_answers(path: Path) -> Answers:
     """Read an output; every account is in it once, and its last line is whole."""
     text = path.read_bytes()
+    if path.suffix == ".parquet":
+        pairs = [(row["account"], row["tags"]) for row in pq.read_table(path).to_pylist()]
+        return unique(pairs)
     assert not text or text.endswith(b"\n")
     if ".csv" in path.suffixes:
         with path.open(newline="", encoding="utf-8") as file:
@@ -57,6 +61,10 @@ def read_answers(path: Path) -> Answers:
         lines = [json.loads(line) for line in text.split(b"\n")[:-1]]
         assert all(list(line) == ["account", "tags"] for line in lines)
         pairs = [(line["account"], line["tags"]) for line in lines]
+    return unique(pairs)
+
+
+def unique(pairs: Sequence[tuple[str, Sequence[str] | None]]) -> Answers:
     answers = {account: None if tags is None else tuple(tags) for account, tags in pairs}
     assert len(answers) == len(pairs), "an account is in the output twice"
     return answers

@@ -69,7 +69,7 @@ def test_the_ending_of_the_name_chooses(name, form):
 def test_another_ending_is_refused_with_those_there_are(name, says):
     with pytest.raises(ConfigError, match=says) as caught:
         find_format(PurePath(name))
-    assert ".jsonl or .csv" in str(caught.value)
+    assert ".jsonl, .csv or .parquet" in str(caught.value)
 
 
 # Whatever an account may be (`tagferry.lookups.accounts`), and any tag that a service can send.

@@ -137,7 +137,7 @@ async def test_dead_letters_without_their_output_are_refused(output):
     dead = await leave_dead_letters(output)
     output.rename(output.with_name("other.jsonl"))
     memory = mended()
-    with pytest.raises(ConfigError, match="neither is there") as caught:
+    with pytest.raises(ConfigError, match="none is there") as caught:
         await memory.retry(dead)
     assert caught.value.hint
     with pytest.raises(ConfigError, match="there is no file"):
@@ -150,7 +150,7 @@ async def test_with_two_outputs_the_right_one_has_to_be_named(output):
     dead = await leave_dead_letters(output)
     output.with_suffix(".csv").write_text("account,tags\n")
     memory = mended()
-    with pytest.raises(ConfigError, match="both are there"):
+    with pytest.raises(ConfigError, match="more than one is there"):
         await memory.retry(dead)
     assert memory.calls == 0
     await memory.retry(dead, output)

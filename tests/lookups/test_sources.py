@@ -7,7 +7,6 @@ import errno
 import functools
 import gc
 import gzip
-import importlib
 import io
 import json
 import os
@@ -490,15 +489,8 @@ def test_a_damaged_parquet_file_is_no_short_one(here, damage):
 
 def test_without_pyarrow_it_is_said_what_to_install(here, monkeypatch):
     data = parquet(uid=["a"])
-    real = importlib.import_module
-
-    def without(name):
-        if name.startswith("pyarrow"):
-            raise ModuleNotFoundError(name)
-        return real(name)
-
-    monkeypatch.setattr(sources_module.importlib, "import_module", without)
-    assert 'pip install "tagferry[parquet]"' in fails("x.parquet:uid", data, ConfigError)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    assert "pip install 'tagferry[parquet]'" in fails("x.parquet:uid", data, ConfigError)
 
 
 def test_a_parquet_file_that_goes_away_is_a_disk_error(here):

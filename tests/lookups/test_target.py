@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,12 +28,28 @@ def test_the_files_of_an_output():
     assert target.unfinished == (target.part, target.dead_part, target.spool)
 
 
+def test_a_table_is_made_beside_its_lines():
+    target = Target.of("out/tags.parquet")
+    assert target.form.is_table
+    assert target.part == Path("out/tags.parquet.part")
+    assert target.table == Path("out/tags.parquet.table")
+    assert target.unfinished == (target.part, target.table, target.dead_part, target.spool)
+
+
+def test_without_pyarrow_a_table_is_refused_before_the_place_is_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigError) as caught:
+        Target.of(tmp_path / "file" / "tags.parquet").check("error")
+    assert "pip install 'tagferry[parquet]'" in str(caught.value)
+    assert Target.of(tmp_path / "tags.jsonl").check("error") is False
+
+
 def test_outputs_of_one_name_share_no_unfinished_file():
     one, other = Target.of("tags.csv"), Target.of("tags.jsonl")
     assert not {*one.unfinished, one.ledger} & {*other.unfinished, other.ledger}
 
 
-@pytest.mark.parametrize("name", ["tags", "tags.parquet", "tags.jsonl.gz", ""])
+@pytest.mark.parametrize("name", ["tags", "tags.json", "tags.jsonl.gz", ""])
 def test_an_output_of_no_known_format_is_refused(name):
     with pytest.raises(ConfigError, match="the output"):
         Target.of(name)
@@ -124,9 +141,9 @@ def test_dead_letters_lead_to_their_output(tmp_path, name):
 @pytest.mark.parametrize(
     ("there", "told"),
     [
-        ([], "neither is there"),
-        (["tags.jsonl", "tags.csv"], "both are there"),
-        (["tags.txt"], "neither is there"),
+        ([], "none is there"),
+        (["tags.jsonl", "tags.csv"], "more than one is there"),
+        (["tags.txt"], "none is there"),
     ],
 )
 def test_dead_letters_without_one_output_are_refused(tmp_path, there, told):
@@ -138,7 +155,7 @@ def test_dead_letters_without_one_output_are_refused(tmp_path, there, told):
 
 def test_a_directory_is_no_output(tmp_path):
     (tmp_path / "tags.csv").mkdir()
-    with pytest.raises(ConfigError, match="neither is there"):
+    with pytest.raises(ConfigError, match="none is there"):
         output_of(tmp_path / "tags.dead.jsonl")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, assert_never, assert_type
+from typing import Any, Literal, assert_never, assert_type
 
 import aiohttp
+import msgspec
 
 import tagferry
 from tagferry.events import Event, FetchPlanned, InsecureAddress, Polled, Progress, Submitted
@@ -72,6 +73,35 @@ async def exports() -> None:
         assert_type(files[0].sha256, str)
         await tag.download(Path("out"), deadline=None, if_exists="skip", resume=False)
         await tag.download("out", if_exists="never")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+class User(msgspec.Struct):
+    user_id: str
+
+
+async def rows(tag: tagferry.Export) -> None:
+    async with tag.rows(User, directory="out") as users:
+        assert_type(users, tagferry.Rows[User])
+        async for user in users:
+            assert_type(user, User)
+        async for batch in users.batches(10_000):
+            assert_type(batch, list[User])
+    async with tag.rows(directory=Path("out"), if_exists="skip", on_error="collect", resume=False) as plain:
+        assert_type(plain, tagferry.Rows[dict[str, Any]])
+        assert_type(plain.errors, Sequence[tagferry.RecordError])
+        assert_type(plain.error_count, int)
+    async with tag.rows(tagferry.CDPRow, directory="out", deadline=None) as cdp_rows:
+        assert_type((await anext(cdp_rows)).gio_id, str)
+    tag.rows(User)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    tag.rows(User, directory="out", on_error="ignore")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+    assert_type(tagferry.read_rows("x.csv", User), tagferry.Rows[User])
+    assert_type(tagferry.read_rows("x.csv", dialect="saas"), tagferry.Rows[dict[str, str | None]])
+    assert_type(tagferry.read_rows(["x-00001.csv", Path("x-00002.csv")]), tagferry.Rows[dict[str, Any]])
+    done = await tagferry.convert("x.csv", "parquet", output=Path("x.parquet"), replace=True)
+    assert_type(done, tagferry.Converted)
+    assert_type((done.path, done.size, done.rows, done.skipped), tuple[Path, int, int, int])
+    await tagferry.convert("x.csv", "xlsx")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def many(tag: tagferry.Export, segment: tagferry.Export) -> None:
@@ -222,6 +252,9 @@ def errors(error: tagferry.TagferryError) -> None:
     assert_type(error.hint, str | None)
     assert_type(error.retryable, bool)
     assert_type(error.retry_after, float | None)
+    record = tagferry.RecordError("m", file=Path("x.csv"), line=2, column="c", value="v", hint="h")
+    assert_type((record.file, record.line), tuple[Path | None, int | None])
+    assert_type((record.column, record.value), tuple[str | None, str | None])
     as_value: ValueError = tagferry.ConfigError("m")
     as_value = tagferry.RecordError("m")
     as_os: OSError = tagferry.DiskError("m")

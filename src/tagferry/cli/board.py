@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 from tagferry.cli.text import plain
 from tagferry.events import (
     Attached,
+    Converting,
     Event,
     LinkRenewed,
+    PartRestarted,
     PartSaved,
     Polled,
     Progress,
@@ -132,18 +134,17 @@ class Board:
                 line.state = "downloading"
                 line.troubles.append("broke off")
                 return f"{line.name}: broke off, trying again: {plain(error.message)}"
+            case PartRestarted(part=part):
+                line = self._line(event)
+                line.received[part] = 0
+                line.troubles.append("begun anew")
+                return f"{line.name}: the file is another one now, or was damaged: it is fetched anew"
             case PartSaved(part=part, size=size):
                 line = self._line(event)
                 self._move(line, part, size, now)
                 line.totals[part] = size
-            case Retrying(operation=operation, error=error):
-                self.counts["retried"] += 1
-                return self._general(now, f"{plain(operation)}: trying again: {plain(error.message)}")
-            case Throttled(operation=operation):
-                self.counts["throttled"] += 1
-                return self._general(now, f"{plain(operation)}: the service asks to go slower")
             case _:
-                pass
+                return self._general(now, news) if (news := self._word(event)) else None
         return None
 
     def settle(self, outcome: Outcome) -> str:
@@ -223,6 +224,20 @@ class Board:
             return None
         line.state = "downloading"
         return f"{line.name}: downloading"
+
+    def _word(self, event: Event) -> str | None:
+        """Return what to say about an event that belongs to no single export."""
+        match event:
+            case Retrying(operation=operation, error=error):
+                self.counts["retried"] += 1
+                return f"{plain(operation)}: trying again: {plain(error.message)}"
+            case Throttled(operation=operation):
+                self.counts["throttled"] += 1
+                return f"{plain(operation)}: the service asks to go slower"
+            case Converting(output=output):
+                return f"making {plain(output)}"
+            case _:
+                return None
 
     def _general(self, now: float, news: str) -> str:
         self.news = now, news

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,10 @@ from tagferry.errors import TagferryError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["describe_error", "dump", "failure_document", "fetch_document"]
+__all__ = ["describe_error", "describe_stop", "dump", "failure_document", "fetch_document"]
 
 _FETCHES = {"fetch", "retry"}
-_THINGS = {"list": "items", "doctor": "checks"}
+_THINGS = {"list": "items", "doctor": "checks", "convert": "files"}
 """What the document of a verb has in place of exports."""
 _COUNTS = ("accounts", "distinct", "tagged", "missing", "failed", "requests", "throttled")
 
@@ -22,6 +23,12 @@ _COUNTS = ("accounts", "distinct", "tagged", "missing", "failed", "requests", "t
 def describe_error(error: TagferryError) -> dict[str, Any]:
     """Return an error as the JSON document has it."""
     return {"type": type(error).__name__, "code": error.code, "message": error.message, "hint": error.hint}
+
+
+def describe_stop(number: signal.Signals, command: str) -> dict[str, Any]:
+    """Return a signal that ended a run, and the command to go on, as the JSON document has them."""
+    hint = f"to go on, run: {command}"
+    return {"type": "Stopped", "code": number.name, "message": f"stopped by {number.name}", "hint": hint}
 
 
 def failure_document(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagferry.cli.config import resolve
@@ -14,11 +15,15 @@ from tagferry.cli.progress import View, open_view
 from tagferry.cli.report import Report
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import run_async, stop_on_signals
-from tagferry.cli.text import plain, show_bytes, show_seconds
+from tagferry.cli.tables import Tables
+from tagferry.cli.text import plain, show_bytes, show_count, show_seconds
+from tagferry.errors import TagferryError
 from tagferry.events import Emit
 from tagferry.exports.export import Export
 from tagferry.exports.many import download_all
-from tagferry.exports.outcome import ExportDone
+from tagferry.exports.outcome import ExportDone, ExportFailed, Outcome
+from tagferry.rows.arrow import load
+from tagferry.rows.convert import Converted
 from tagferry.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,6 +44,8 @@ def run_exports(plan: Plan, options: ExportOptions, invocation: Invocation) -> i
         ConfigError: Something is wrong that shows before any request.
     """
     options.check()
+    if options.to is not None:
+        load()
     screen = Screen(invocation.redactor, live=options.progress == "on")
     settings = resolve(options, screen)
     view = open_view(options.progress, quiet=options.quiet, console=screen.console)
@@ -71,10 +78,14 @@ async def ferry(
 ) -> None:
     """Bring the exports of a report to disk, and note how each ended."""
     view.expect(report.exports)
+    tables = Tables(options.output, options.if_exists, view.take) if options.to is not None else None
+    kept = {} if tables is None else await tables.find(report.exports)
+    for export, table in kept.items():
+        _settle(ExportDone(export, (), "skipped"), report, view, table)
     async with (
         client,
         download_all(
-            report.exports,
+            [export for export in report.exports if export not in kept],
             options.output,
             concurrency=options.concurrency,
             deadline=options.deadline,
@@ -83,17 +94,33 @@ async def ferry(
         ) as outcomes,
     ):
         async for outcome in outcomes:
-            report.settle(outcome)
-            view.settle(outcome)
+            await _finish(outcome, report, view, tables)
+
+
+async def _finish(outcome: Outcome, report: Report, view: View, tables: Tables | None) -> None:
+    """Note how an export ended, when the table of it is made too."""
+    table: Converted | None = None
+    if tables is not None and isinstance(outcome, ExportDone):
+        report.has_files |= bool(outcome.files)
+        try:
+            table = await tables.make(outcome)
+        except TagferryError as error:
+            outcome = ExportFailed(outcome.export, error)
+    _settle(outcome, report, view, table)
+
+
+def _settle(outcome: Outcome, report: Report, view: View, table: Converted | None) -> None:
+    report.settle(outcome, table)
+    view.settle(outcome)
 
 
 def _tell(report: Report, options: ExportOptions, invocation: Invocation, screen: Screen, view: View) -> None:
     if options.json:
         screen.give([dump(report.document(invocation.argv))])
     elif options.quiet:
-        screen.give(str(file.path) for one in report.done for file in one.files)
+        screen.give(str(path) for one in report.done for path in _paths(one, report.table(one.export)))
     else:
-        screen.give(line for one in report.done for line in _show(one))
+        screen.give(line for one in report.done for line in _show(one, report.table(one.export)))
     for export, error in report.failed:
         if error is not None:
             screen.fail_with(error, f"{export.kind} {export.id}")
@@ -105,11 +132,18 @@ def _tell(report: Report, options: ExportOptions, invocation: Invocation, screen
         screen.say(f"  to go on: {report.command(invocation.argv)}")
 
 
-def _show(done: ExportDone) -> list[str]:
+def _paths(done: ExportDone, table: Converted | None) -> list[Path]:
+    return [file.path for file in done.files] if table is None else [table.path]
+
+
+def _show(done: ExportDone, table: Converted | None) -> list[str]:
     name = plain(f"{done.export.kind} {done.export.id}")
-    if not done.files:
+    if not done.files and table is None:
         return [f"{name}: {done.state}, no users and so no file"]
-    return [f"{plain(f.path)}  {show_bytes(f.size)}  sha256 {f.sha256}" for f in done.files]
+    lines = [f"{plain(f.path)}  {show_bytes(f.size)}  sha256 {f.sha256}" for f in done.files]
+    if table is not None:
+        lines.append(f"{plain(table.path)}  {show_bytes(table.size)}  {show_count(table.rows, 'row')}")
+    return lines
 
 
 def _sum_up(report: Report, view: View) -> str:

@@ -26,6 +26,20 @@ VERBS = (
         ("tagferry demo", "tagferry demo --output demo-files"),
     ),
     Entry(
+        "convert",
+        "tagferry.cli.convert:convert",
+        "Make Parquet, CSV or JSON Lines of exported files, in flat memory.\n\n"
+        "Each export becomes a file beside it; its numbered parts, NAME-00001.csv and so on, become one. With"
+        " --output FILE, all files become one table, and so have to have the same header. The files stay as"
+        " they are.",
+        (
+            "tagferry convert out/*.csv --to parquet",
+            "tagferry convert out/*.jsonl --to parquet --output all.parquet",
+            "tagferry convert tags.jsonl --to csv --spreadsheet-safe --output for-excel.csv",
+        ),
+        "tagferry convert [OPTIONS] FILE... --to parquet|csv|jsonl",
+    ),
+    Entry(
         "doctor",
         "tagferry.cli.doctor:doctor",
         "Check settings, connections, credentials and this machine; it exports nothing.\n\n"
@@ -64,7 +78,7 @@ KINDS = {
             (
                 "tagferry export growingio-segment nxog09md nP2lpkX9",
                 "tagferry export growingio-segment nxog09md nP2lpkX9 --parameters open_id,role",
-                "tagferry export growingio-segment nxog09md --all --match 'vip*' --output out",
+                "tagferry export growingio-segment nxog09md --all --match 'vip*' --to parquet",
             ),
             "tagferry export growingio-segment [OPTIONS] PROJECT_UID (ID... | --all)",
         ),
@@ -145,7 +159,7 @@ KINDS = {
             "Look up the tags of any number of accounts in Tencent IM.",
             (
                 "tagferry fetch tencent-tags accounts.txt --output tags.jsonl",
-                "tagferry fetch tencent-tags users.csv:user_id --output tags.csv --rate 79/s",
+                "tagferry fetch tencent-tags users.csv:uid --output tags.parquet --rate 79/s",
                 "cut -f1 users.tsv | tagferry fetch tencent-tags - --output - | gzip > tags.gz",
             ),
         ),

@@ -23,7 +23,8 @@ def examine_machine() -> list[Finding]:
             Finding(check=name, verdict="ok", text=importlib.metadata.version(name))
             for name in ("tagferry", "aiohttp")
         ),
-        _examine_uvloop(),
+        _examine_extra("uvloop", "speed", "large transfers are faster with it"),
+        _examine_extra("pyarrow", "parquet", "Parquet files need it"),
     ]
 
 
@@ -41,10 +42,10 @@ def _file_limit() -> int | None:
     return None if soft == resource.RLIM_INFINITY else soft
 
 
-def _examine_uvloop() -> Finding:
+def _examine_extra(package: str, extra: str, use: str) -> Finding:
     try:
-        version = importlib.metadata.version("uvloop")
+        version = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        text = "not installed; large transfers are faster with it"
-        return Finding(check="uvloop", verdict="skip", text=text, hint="run pip install 'tagferry[speed]'")
-    return Finding(check="uvloop", verdict="ok", text=version)
+        hint = f"run pip install 'tagferry[{extra}]'"
+        return Finding(check=package, verdict="skip", text=f"not installed; {use}", hint=hint)
+    return Finding(check=package, verdict="ok", text=version)

@@ -22,9 +22,12 @@ from tagferry.cli.words import (
 from tagferry.errors import ConfigError
 from tagferry.exports.delivery import DEADLINE, IfExists
 from tagferry.lookups.fetch import DEADLINE as FETCH_DEADLINE
+from tagferry.rows.convert import Format
+from tagferry.rows.dialect import DialectName
 
 __all__ = [
     "CDPOptions",
+    "ConvertOptions",
     "Count",
     "DoctorOptions",
     "ExportOptions",
@@ -202,6 +205,13 @@ class DoctorOptions(SettingsOptions):
 class ExportOptions(ViewOptions, SettingsOptions):
     """The options of every export."""
 
+    to: Annotated[
+        Literal["parquet"] | None,
+        Parameter(
+            group=TRANSFER,
+            help="Make a Parquet file of each export as well, beside its files, which are kept.",
+        ),
+    ] = None
     output: Annotated[
         Path, Parameter(converter=read_path, metavar="DIR", group=TRANSFER, help="Where the files go.")
     ] = Path()
@@ -267,6 +277,47 @@ class CDPOptions(ExportOptions):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class ConvertOptions(ViewOptions):
+    """What is made of the files."""
+
+    to: Annotated[Format, Parameter(group=TRANSFER, help="The format to make.")]
+    output: Annotated[
+        Path | None,
+        Parameter(
+            converter=read_path,
+            metavar="PATH",
+            group=TRANSFER,
+            help="A name with an ending is one table of all files; any other is a directory for one of each"
+            " export. By default they go beside the files.",
+        ),
+    ] = None
+    if_exists: Annotated[
+        IfExists, Parameter(group=TRANSFER, help="What to do about an output that is there.")
+    ] = "error"
+    bad_records: Annotated[
+        Literal["error", "skip"],
+        Parameter(group=TRANSFER, help="Whether a record that cannot be read is an error, or left out."),
+    ] = "error"
+    dialect: Annotated[
+        DialectName,
+        Parameter(
+            group=TRANSFER,
+            help="How a CSV file escapes: saas by a backslash, cdp by quotes alone (RFC 4180).",
+        ),
+    ] = "auto"
+    spreadsheet_safe: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            show_default=False,
+            group=OUTPUT,
+            help="For csv: put an apostrophe before texts that a spreadsheet would run as a formula.",
+        ),
+    ] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class FetchOptions(ViewOptions, SettingsOptions):
     """The options of every fetch, and of asking again for what failed in one."""
 
@@ -277,8 +328,8 @@ class FetchOptions(ViewOptions, SettingsOptions):
             allow_leading_hyphen=True,
             metavar="FILE",
             group=TRANSFER,
-            help="NAME.jsonl or NAME.csv, by default named like the kind; - is standard output, with dead"
-            " letters on standard error.",
+            help="NAME.jsonl, NAME.csv or NAME.parquet, by default named like the kind; - is standard output,"
+            " with dead letters on standard error.",
         ),
     ] = None
     if_exists: Annotated[

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tagferry.cli.document import describe_error
+from tagferry.cli.document import describe_error, describe_stop
 from tagferry.cli.stop import EXIT_CODES
 from tagferry.errors import (
     AuthError,
@@ -27,6 +27,7 @@ from tagferry.errors import (
     UnavailableError,
 )
 from tagferry.exports.outcome import ExportDone, Outcome
+from tagferry.rows.convert import Converted
 
 if TYPE_CHECKING:
     from tagferry.exports.export import Export
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PARTIAL",
     "Report",
+    "add_option",
     "exit_code",
     "first_code",
     "goes_on",
@@ -88,10 +90,19 @@ class Report:
     outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict[tuple[str, str], Outcome])
     """How exports ended, by kind and id."""
     stopped: signal.Signals | None = None
+    has_files: bool = False
+    """Whether there are whole files of exports that are not done: a table was to be made of them."""
+    _tables: dict[tuple[str, str], Converted] = field(default_factory=dict[tuple[str, str], Converted])
 
-    def settle(self, outcome: Outcome) -> None:
-        """Note how an export ended."""
+    def settle(self, outcome: Outcome, table: Converted | None = None) -> None:
+        """Note how an export ended, and the table that was made of it."""
         self.outcomes[outcome.export.kind, outcome.export.id] = outcome
+        if table is not None:
+            self._tables[outcome.export.kind, outcome.export.id] = table
+
+    def table(self, export: Export) -> Converted | None:
+        """Return the table of an export, if there is one."""
+        return self._tables.get((export.kind, export.id))
 
     def note_stop(self, number: signal.Signals | None) -> None:
         """Note that a signal came; one that came when all was settled changes nothing."""
@@ -138,43 +149,40 @@ class Report:
     @property
     def can_go_on(self) -> bool:
         """Whether the same command, run again, may bring what is missing."""
-        # Of a job of which nobody knows it would say the same again: somebody has to look first.
-        errors = [error for _, error in self.failed if not isinstance(error, SubmitUnknownError)]
+        # Of a job of which nobody knows, and of a bad record, it would say the same again.
+        errors = [
+            error for _, error in self.failed if not isinstance(error, (SubmitUnknownError, RecordError))
+        ]
         codes = {exit_code(error) for error in errors if error is not None}
         return self.stopped is not None or bool(codes & _AGAIN)
 
     def command(self, argv: Sequence[str]) -> str:
         """Return the command that goes on where this run ended."""
         words = [word for word in argv if word != "--no-resume"]
-        if self.done and not any(word.startswith("--if-exists") for word in words):
+        if (self.done or self.has_files) and not any(word.startswith("--if-exists") for word in words):
             # What is done already would be in the way.
-            words = _add_option(words, "--if-exists", "skip")
+            words = add_option(words, "--if-exists", "skip")
         return shlex.join(["tagferry", *words])
 
     def document(self, argv: Sequence[str]) -> dict[str, Any]:
         """Return the JSON document."""
         stop = self._describe_stop(argv)
-        exports = [_describe(export, self.of(export), stop) for export in self.exports]
+        exports = [_describe(export, self.of(export), stop, self.table(export)) for export in self.exports]
         return {"v": 1, "outcome": self.outcome, "exports": exports, "error": stop}
 
     def _describe_stop(self, argv: Sequence[str]) -> dict[str, Any] | None:
-        if self.stopped is None:
-            return None
-        name = self.stopped.name
-        return {
-            "type": "Stopped",
-            "code": name,
-            "message": f"stopped by {name}",
-            "hint": f"to go on, run: {self.command(argv)}",
-        }
+        return None if self.stopped is None else describe_stop(self.stopped, self.command(argv))
 
 
-def _add_option(words: list[str], name: str, value: str) -> list[str]:
+def add_option(words: list[str], name: str, value: str) -> list[str]:
+    """Return the words of a command with one more option."""
     place = words.index("--") if "--" in words else len(words)
     return [*words[:place], name, value, *words[place:]]
 
 
-def _describe(export: Export, outcome: Outcome | None, stop: dict[str, Any] | None) -> dict[str, Any]:
+def _describe(
+    export: Export, outcome: Outcome | None, stop: dict[str, Any] | None, table: Converted | None
+) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "kind": export.kind,
         "id": export.id,
@@ -187,4 +195,6 @@ def _describe(export: Export, outcome: Outcome | None, stop: dict[str, Any] | No
         facts.update(state=outcome.state, files=files, error=None)
     elif outcome is not None:
         facts["error"] = describe_error(outcome.error)
+    if table is not None:
+        facts["table"] = {"path": str(table.path), "size": table.size, "rows": table.rows}
     return facts

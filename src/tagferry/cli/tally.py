@@ -9,6 +9,7 @@ from tagferry.errors import ThrottledError
 from tagferry.events import (
     BatchesHalved,
     Checkpointed,
+    Converting,
     Event,
     Fetching,
     FetchPlanned,
@@ -82,12 +83,8 @@ class FetchTally:
                 self.throttled += 1
                 wait = f", and silent for {show_seconds(event.wait)}" if event.wait else ""
                 return f"the service says that it is asked too often: slower for a while{wait}"
-            case OddAnswer():
-                return f"an answer was not as documented: {plain(event.what)}"
-            case BatchesHalved():
-                return f"calls have at most {show_count(event.size, 'account')} from now on"
             case _:
-                pass
+                return _word(event)
         return None
 
     def rate(self, now: float) -> float | None:
@@ -132,6 +129,19 @@ def _announce(plan: FetchPlanned) -> str:
     if plan.left < plan.distinct:
         text += f", {plan.left:,} of them left"
     return f"{text}: {show_count(plan.calls, 'call')}, at least {show_seconds(max(plan.seconds, 1))}"
+
+
+def _word(event: Event) -> str | None:
+    """Return what to say about an event that changes no count."""
+    match event:
+        case OddAnswer():
+            return f"an answer was not as documented: {plain(event.what)}"
+        case BatchesHalved():
+            return f"calls have at most {show_count(event.size, 'account')} from now on"
+        case Converting():
+            return f"all is answered; making {plain(event.output)}"
+        case _:
+            return None
 
 
 def _show_wait(seconds: float) -> str:

@@ -98,9 +98,10 @@ def fetch_tags(
                 lambda: client.pipe_tags(lines, *streams, ordered=ordered, deadline=options.deadline),
             )
         output = options.output or Path(f"{KIND}.jsonl")
-        resume = not options.no_resume
+        target, resume = Target.of(output), not options.no_resume
+        target.check_tools()
         # An unfinished fetch has its input on disk.
-        source = open_source(accounts, may_be_gone=resume and Target.of(output).ledger.exists())
+        source = open_source(accounts, may_be_gone=resume and target.ledger.exists())
         return Work(
             client,
             lambda: client.fetch_tags(

@@ -126,6 +126,7 @@ class GrowingIO:
         }
         self._backend = ExportService(
             name=saas.SERVICE,
+            dialect="saas",
             ask_job=self._ask_job,
             transport=self._transport,
             private=is_private(host),

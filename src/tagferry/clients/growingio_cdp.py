@@ -147,6 +147,7 @@ class GrowingIOCDP:
         )
         self._backend = ExportService(
             name=cdp.SERVICE,
+            dialect="cdp",
             ask_job=self._ask_job,
             submissions=Submissions(cdp.SERVICE, self._post, self._attach, max_jobs),
             transport=self._transport,

@@ -261,7 +261,8 @@ class TencentIM:
         Args:
             accounts: Any iterable or async iterable of `str`, or a source; it must be the same when an
                 unfinished fetch is gone on with, or empty if it is gone.
-            output: A file whose name ends in ``.jsonl`` or ``.csv``.
+            output: A file whose name ends in ``.jsonl``, ``.csv`` or ``.parquet``; the last is made of the
+                lines when all are there, and needs the extra ``parquet``.
             ordered: Whether the lines have the order of the input.
             deadline: Seconds that this run may take; None for no bound.
             if_exists: What to do about an output that is already there.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from tagferry.errors import AuthError, IntegrityError, LinkExpiredError, TagferryError
-from tagferry.events import LinkRenewed, PartSaved, Progress, Resumed, TransferBroken
+from tagferry.events import LinkRenewed, PartRestarted, PartSaved, Progress, Resumed, TransferBroken
 from tagferry.exports.job import Job
 from tagferry.exports.link import check_link, follow_redirect
 from tagferry.exports.part import PartFile
@@ -172,6 +172,9 @@ class Download:
             return
         if plan.verdict is not Verdict.APPEND:
             state.whole = False
+            if part.size:
+                # Before they go: somebody may be reading them.
+                self._note_restarted(number, part.size)
             await in_thread(part.restart)
         state.validator, state.total, state.gzipped = plan.validator, plan.total, plan.gzipped
         state.md5 = plan.md5 or (state.md5 if plan.verdict is Verdict.APPEND else None)
@@ -195,7 +198,6 @@ class Download:
         await receive(
             body, write, wrote, stall_timeout=service.stall_timeout, block=block, writers=service.writers
         )
-        wrote()
         await self._check_whole(part, state, plan)
 
     async def _check_whole(self, part: PartFile, state: PartState, plan: Plan) -> None:
@@ -256,6 +258,10 @@ class Download:
 
     def _note_resumed(self, number: int, offset: int) -> None:
         self._service.emit(Resumed(kind=self._export.kind, id=self._export.id, part=number, offset=offset))
+
+    def _note_restarted(self, number: int, dropped: int) -> None:
+        kind, id_ = self._export.kind, self._export.id
+        self._service.emit(PartRestarted(kind=kind, id=id_, part=number, dropped=dropped))
 
     def _note_progress(self, number: int, received: int, total: int | None) -> None:
         self._service.emit(

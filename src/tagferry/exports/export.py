@@ -5,16 +5,21 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
 from tagferry.exports.delivery import DEADLINE, IfExists, check_targets, deliver, within
 from tagferry.exports.job import Job, Ready
+from tagferry.exports.reading import read_export
 from tagferry.exports.thread import in_thread
+from tagferry.rows.encoding import Encoding
+from tagferry.rows.fault import Faults, OnError
+from tagferry.rows.feed import MAX_RECORD, Plan
+from tagferry.rows.reader import Rows
 from tagferry.wire.message import Request
 
 if TYPE_CHECKING:
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from tagferry.exports.service import ExportService
 
 __all__ = ["Export"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -135,3 +142,82 @@ class Export:
         found = await in_thread(check_targets, [self], where, if_exists)
         work = functools.partial(deliver, directory=where, existing=found, if_exists=if_exists, resume=resume)
         return (await within(deadline, self, work)).files
+
+    @overload
+    def rows(
+        self,
+        type: None = None,
+        *,
+        directory: str | os.PathLike[str],
+        deadline: float | None = ...,
+        if_exists: IfExists = ...,
+        resume: bool = ...,
+        on_error: OnError = ...,
+        encoding: Encoding = ...,
+        max_record: int = ...,
+    ) -> AbstractAsyncContextManager[Rows[dict[str, Any]]]: ...
+    @overload
+    def rows(
+        self,
+        type: type[T],
+        *,
+        directory: str | os.PathLike[str],
+        deadline: float | None = ...,
+        if_exists: IfExists = ...,
+        resume: bool = ...,
+        on_error: OnError = ...,
+        encoding: Encoding = ...,
+        max_record: int = ...,
+    ) -> AbstractAsyncContextManager[Rows[T]]: ...
+    def rows(
+        self,
+        type: type[Any] | None = None,  # noqa: A002  # the design's name, and what it is
+        *,
+        directory: str | os.PathLike[str],
+        deadline: float | None = DEADLINE,
+        if_exists: IfExists = "error",
+        resume: bool = True,
+        on_error: OnError = "raise",
+        encoding: Encoding = "auto",
+        max_record: int = MAX_RECORD,
+    ) -> AbstractAsyncContextManager[Rows[Any]]:
+        """Download as `download` does, and give the rows while the bytes come.
+
+        Bytes go to disk first, however slow the rows are taken. When the last row was given, the files are
+        whole and have their names; leaving the block before stops the download, and the next one goes on
+        there. Rows come before their file is verified: if what is saved in the end is not what was read, the
+        last thing that comes is an `IntegrityError`.
+
+        Args:
+            type: A `msgspec.Struct`, as for `read_rows`; without one a row is a dict.
+            directory: Where the files go; made if need be.
+            deadline: Seconds that all of the download may take; None for no bound.
+            if_exists: What to do about a finished file that is already there, as for `download`; with
+                ``"skip"`` its rows are read.
+            resume: Whether to go on with unfinished files.
+            on_error: What to do about bad records, as for `read_rows`.
+            encoding: What to read if the bytes do not tell.
+            max_record: The longest record in bytes, of CSV in characters.
+
+        Returns:
+            An async context manager that gives the rows, one by one or in `Rows.batches`.
+
+        Raises:
+            ConfigError: A value that cannot work, or a file is in the way; before any request.
+            RecordError: A record cannot be decoded; raised by the iteration, as all that follows.
+            TagferryError: As for `download`.
+
+        Example:
+            >>> async with gio.tag_users("nxog09md", "5rREn4PL").rows(User, directory="out") as rows:
+            ...     async for user in rows: ...
+        """
+        plan: Plan[Any] = Plan(type, dialect=self.backend.dialect, encoding=encoding, max_record=max_record)
+        return read_export(
+            self,
+            Path(directory),
+            plan,
+            Faults(on_error),
+            deadline=deadline,
+            if_exists=if_exists,
+            resume=resume,
+        )

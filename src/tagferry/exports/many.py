@@ -14,6 +14,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from tagferry.errors import ConfigError, TagferryError
+from tagferry.exports.beside import Start, tasks_beside
 from tagferry.exports.delivery import DEADLINE, IfExists, check_targets, deliver, within
 from tagferry.exports.export import Export
 from tagferry.exports.outcome import ExportFailed, Outcome
@@ -81,29 +82,17 @@ async def download_all(
         with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
             await send.send(outcome)
 
-    failure: BaseException | None = None
-    # A task of asyncio's own group weighs half of anyio's: ten thousand exports may wait here.
-    async with asyncio.TaskGroup() as group:
+    async with tasks_beside() as start:
         with send, outcomes:
-            tasks = await _start(group, map(run, chosen))
-            ending = group.create_task(_close_after(tasks, send))
-            try:
-                yield outcomes
-            except BaseException as error:  # noqa: BLE001  # it is raised again below
-                failure = error
-            for task in (*tasks, ending):
-                task.cancel()
-    if failure is not None:
-        # Raised out here, the caller's own exception, or the end of a generator, is not wrapped in a group.
-        raise failure
+            tasks = await _start(start, map(run, chosen))
+            start(_close_after(tasks, send))
+            yield outcomes
 
 
-async def _start(
-    group: asyncio.TaskGroup, work: Iterable[Coroutine[None, None, None]]
-) -> list[asyncio.Task[None]]:
+async def _start(start: Start, work: Iterable[Coroutine[None, None, None]]) -> list[asyncio.Task[None]]:
     tasks: list[asyncio.Task[None]] = []
     for coroutine in work:
-        tasks.append(group.create_task(coroutine))
+        tasks.append(start(coroutine))
         if len(tasks) % _START == 0:
             await asyncio.sleep(0)
     return tasks

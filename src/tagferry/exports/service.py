@@ -13,6 +13,7 @@ from tagferry.exports.job import Job, JobReport
 from tagferry.exports.resume import LAPSED
 from tagferry.exports.schedule import PollSchedule
 from tagferry.exports.submission import Submissions
+from tagferry.rows.dialect import DialectName
 from tagferry.wire.backoff import Backoff
 from tagferry.wire.transport import Transport
 
@@ -37,6 +38,8 @@ class ExportService(msgspec.Struct, frozen=True, kw_only=True):
     """A service that makes files, as its exports see it."""
 
     name: str
+    dialect: DialectName
+    """How its CSV files quote and escape."""
     ask_job: AskJob
     transport: Transport
     private: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 from collections.abc import Callable
 
@@ -41,7 +42,7 @@ async def receive(
     Args:
         body: The chunks.
         write: Writes chunks; blocks, and is called on a worker thread.
-        wrote: Called on the event loop after each block but the last.
+        wrote: Called on the event loop after each block, at once: somebody may be waiting for it.
         stall_timeout: Seconds in which some bytes have to come; the writer's time does not count.
         block: Bytes to gather for one write.
         writers: Bounds how many blocks are written at once.
@@ -49,7 +50,7 @@ async def receive(
     Raises:
         UnavailableError: The transfer stalled.
     """
-    begin = start if writers is None else writers.start
+    begin = functools.partial(_begin, start if writers is None else writers.start, write, wrote)
     writing: asyncio.Future[None] | None = None
     chunks: list[bytes] = []
     size = seen = 0
@@ -66,9 +67,8 @@ async def receive(
                         # Only the writer's time is given back: a drip must not gain any by its small blocks.
                         left, stall.deadline = stall.deadline - now, math.inf
                         await settle(writing)
-                        wrote()
                         stall.deadline = anyio.current_time() + left
-                    writing = begin(write, chunks)
+                    writing = begin(chunks)
                     chunks, size, written = [], 0, now
                 if seen >= LEAST:
                     seen = 0
@@ -78,7 +78,22 @@ async def receive(
             await settle(writing)
         # What came before a break is worth keeping.
         if chunks:
-            await settle(begin(write, chunks))
+            await settle(begin(chunks))
     if stall.cancelled_caught:
         msg = f"a transfer stalled: less than {LEAST} bytes in {stall_timeout:g} s"
         raise UnavailableError(msg, code="stall")
+
+
+def _begin(
+    start_writing: Callable[..., asyncio.Future[None]],
+    write: Callable[[list[bytes]], None],
+    wrote: Callable[[], None],
+    chunks: list[bytes],
+) -> asyncio.Future[None]:
+    def note(done: asyncio.Future[None]) -> None:
+        if done.exception() is None:
+            wrote()
+
+    writing = start_writing(write, chunks)
+    writing.add_done_callback(note)
+    return writing

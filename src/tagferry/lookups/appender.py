@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from tagferry.errors import DiskError
@@ -52,11 +54,15 @@ class Appender:
 
     def copy(self, source: Path) -> None:
         """Write the lines of another file at the end, and make them survive a power cut."""
-        last = b"\n"
         with disk_errors(source, "read"), source.open("rb", buffering=0) as file:
-            while block := file.read(_BLOCK):
-                self._write(block)
-                last = block
+            self.extend(iter(functools.partial(file.read, _BLOCK), b""))
+
+    def extend(self, blocks: Iterable[bytes]) -> None:
+        """Write lines at the end, and make them survive a power cut."""
+        last = b"\n"
+        for block in blocks:
+            self._write(block)
+            last = block
         if not last.endswith(b"\n"):
             # An editor may have taken it away, and the next line would go on with the last one.
             self._write(b"\n")

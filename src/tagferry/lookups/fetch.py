@@ -22,6 +22,7 @@ from tagferry.lookups.job import Job
 from tagferry.lookups.lines import render
 from tagferry.lookups.outcome import FetchReport
 from tagferry.lookups.outset import check_plan, set_out
+from tagferry.lookups.parquet import make_table
 from tagferry.lookups.pipe import PipePlace
 from tagferry.lookups.saver import Saver
 from tagferry.lookups.service import LookupService
@@ -120,6 +121,8 @@ async def _fetch(job: Job, stack: AsyncExitStack) -> Workplace | None:
         if place.follows:
             job.service.hold(_COOL)
         await _run(job, place)
+    if target.form.is_table:
+        await make_table(target, job.service.emit)
     return place
 
 

@@ -1,4 +1,7 @@
-"""Outcomes as lines of a file: JSON Lines or CSV for answers, JSON Lines for dead letters."""
+"""Outcomes as lines of a file: JSON Lines or CSV for answers, JSON Lines for dead letters.
+
+A table is made of JSON Lines when all answers are there.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,8 @@ class Format(msgspec.Struct, frozen=True):
     head: bytes
     """The beginning of a file."""
     encode: Callable[[Answered], bytes]
+    is_table: bool = False
+    """Whether the lines are only what a table is made of."""
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -69,7 +74,8 @@ def find_format(path: PurePath) -> Format:
     if form := _FORMATS.get(path.suffix.lower()):
         return form
     ending = f"ends in {path.suffix}" if path.suffix else "has no ending"
-    hint = f"choose a name that ends in {' or '.join(_FORMATS)}"
+    *others, last = _FORMATS
+    hint = f"choose a name that ends in {', '.join(others)} or {last}"
     raise ConfigError(f"the output {path.name} {ending}", hint=hint)
 
 
@@ -90,4 +96,5 @@ def _cells(answered: Answered) -> Iterable[tuple[str, str]]:
 _FORMATS = {
     ".jsonl": Format("jsonl", b"", _ENCODER.encode_lines),
     ".csv": Format("csv", b"account,tags\n", _encode_csv),
+    ".parquet": Format("parquet", b"", _ENCODER.encode_lines, is_table=True),
 }

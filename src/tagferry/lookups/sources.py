@@ -11,7 +11,6 @@ import csv
 import difflib
 import errno
 import gzip
-import importlib
 import io
 import os
 import re
@@ -31,6 +30,8 @@ import msgspec
 from tagferry.errors import ConfigError, DiskError, RecordError
 from tagferry.lookups.accounts import check_accounts, check_accounts_argument, check_texts, clean_lines
 from tagferry.lookups.attended import attend, open_at_once
+from tagferry.lookups.parquet import open_parquet
+from tagferry.rows.arrow import load
 
 __all__ = ["IterableSource", "Source", "open_source"]
 
@@ -103,7 +104,7 @@ def open_source(text: str, stdin: BinaryIO | None = None, *, may_be_gone: bool =
         _check_file(path)
         return _TextSource(path)
     if kind is _ParquetSource:
-        _parquet()
+        load("pyarrow.parquet")
     _check_file(path)
     source = kind(path, column)
     source.check()
@@ -323,7 +324,7 @@ class _ParquetSource(_ColumnSource):
     """A column of a Parquet file; whole numbers become texts."""
 
     def _names(self) -> Sequence[str] | None:
-        with _reading(str(self.path)), self._open() as file:
+        with _reading(str(self.path)), open_parquet(self.path) as file:
             schema = file.schema_arrow
             if (index := schema.get_field_index(self.column)) >= 0:
                 self._check_type(schema.types[index])
@@ -331,7 +332,7 @@ class _ParquetSource(_ColumnSource):
 
     def blocks(self) -> Iterator[list[bytes]]:
         self.check()
-        with _reading(self.name), self._open() as file:
+        with _reading(self.name), open_parquet(self.path) as file:
             first = 1
             for batch in file.iter_batches(_ITEMS, columns=[self.column], use_threads=False):
                 values = batch.column(0).to_pylist()
@@ -342,21 +343,8 @@ class _ParquetSource(_ColumnSource):
                 yield check_texts([str(value) for value in values], numbers, "row")
                 first += len(values)
 
-    @contextmanager
-    def _open(self) -> Generator[Any]:
-        damage = importlib.import_module("pyarrow.lib").ArrowException
-        try:
-            with _parquet().ParquetFile(self.path) as file:
-                yield file
-        except (damage, OSError) as error:
-            # What the file system says has a number; the rest is about the content.
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            reason = str(error).strip().partition("\n")[0].partition(". ")[0]
-            raise RecordError(f"it is no whole Parquet file: {reason}", hint="make the file again") from None
-
     def _check_type(self, kind: Any) -> None:
-        types = importlib.import_module("pyarrow.types")
+        types = load("pyarrow.types")
         inner = kind.value_type if types.is_dictionary(kind) else kind
         texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_integer)
         if not any(is_one(inner) for is_one in texts):
@@ -400,14 +388,6 @@ def _check_file(path: Path) -> None:
         raise ConfigError(msg, hint="check its name and permissions") from None
     if stat.S_ISDIR(status.st_mode):
         raise ConfigError(f"{path} is a directory", hint="name a file in it")
-
-
-def _parquet() -> Any:
-    try:
-        return importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        hint = 'install it with: pip install "tagferry[parquet]"'
-        raise ConfigError("Parquet files need the package pyarrow", hint=hint) from None
 
 
 @contextmanager

@@ -11,13 +11,14 @@ import msgspec
 from tagferry.errors import ConfigError
 from tagferry.exports.disk import check_directory, disk_errors, is_plain, look, names_in
 from tagferry.lookups.lines import Format, find_format
+from tagferry.rows.arrow import load
 
 __all__ = ["IfExists", "Target", "output_of"]
 
 IfExists = Literal["error", "skip", "replace"]
 
 _DEAD = ".dead.jsonl"
-_ENDINGS = (".jsonl", ".csv")
+_ENDINGS = (".jsonl", ".csv", ".parquet")
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -47,6 +48,11 @@ class Target(msgspec.Struct, frozen=True):
         return self._beside(self.output, ".part")
 
     @property
+    def table(self) -> Path:
+        """The table made of it, if there is to be one, until it has its final name."""
+        return self._beside(self.output, ".table")
+
+    @property
     def dead_part(self) -> Path:
         """The unfinished dead letters; an output in another format may share the final name."""
         return self._beside(self.output, ".dead.part")
@@ -64,7 +70,8 @@ class Target(msgspec.Struct, frozen=True):
     @property
     def unfinished(self) -> tuple[Path, ...]:
         """What a fetch works on while its ledger is there."""
-        return self.part, self.dead_part, self.spool
+        table = (self.table,) if self.form.is_table else ()
+        return self.part, *table, self.dead_part, self.spool
 
     def check(self, if_exists: IfExists) -> bool:
         """Refuse what cannot end well, without touching the disk. Blocks.
@@ -73,10 +80,11 @@ class Target(msgspec.Struct, frozen=True):
             Whether there is nothing to do, since the output is there and is to be kept.
 
         Raises:
-            ConfigError: The place cannot be written, or a file is already there.
+            ConfigError: The place cannot be written, a file is already there, or something is not installed.
         """
         if if_exists not in get_args(IfExists):
             raise ConfigError(f"if_exists is {if_exists!r}", hint="give one of error, skip, replace")
+        self.check_tools()
         with disk_errors(self.output, "look for"):
             check_directory(self.output.parent)
             for path in (self.output, self.dead):
@@ -84,6 +92,15 @@ class Target(msgspec.Struct, frozen=True):
                     raise ConfigError(f"{path} is no plain file", hint="choose another output")
             # A run that was ended while it gave the files their names is brought to its end first.
             return not look(self.ledger, follow=False) and self.is_kept(if_exists)
+
+    def check_tools(self) -> None:
+        """Make sure that what writes the output is installed. Blocks.
+
+        Raises:
+            ConfigError: It is not.
+        """
+        if self.form.is_table:
+            load()
 
     def is_kept(self, if_exists: IfExists) -> bool:
         """Tell whether the output is there and is to be kept. Blocks.
@@ -120,6 +137,6 @@ def output_of(dead_letters: Path) -> Path:
     found = [one for one in beside if one.stem == stem and one.suffix.lower() in _ENDINGS and is_plain(one)]
     if len(found) == 1:
         return found[0]
-    what = "both are there" if found else "neither is there"
-    msg = f"{dead_letters} came from {stem}.jsonl or {stem}.csv, and {what}"
+    what = "more than one is there" if found else "none is there"
+    msg = f"{dead_letters} came from {stem}.jsonl, {stem}.csv or {stem}.parquet, and {what}"
     raise ConfigError(msg, hint="keep dead letters beside the output that they came from, or name the output")

@@ -12,6 +12,7 @@ from tagferry.exports.disk import disk_errors, look, sync_directory
 from tagferry.exports.place import check_there, place_file
 from tagferry.ledger import Ledger
 from tagferry.lookups.appender import Appender
+from tagferry.lookups.parquet import lines_of
 from tagferry.lookups.plan import Checkpoint, Ending, Plan, Totals
 from tagferry.lookups.spool import Spool
 from tagferry.lookups.target import Target
@@ -89,6 +90,8 @@ class Workplace:
         ):
             if base is None:
                 part.append(self.target.form.head)
+            elif self.target.form.is_table:
+                part.extend(lines_of(base))
             else:
                 part.copy(base)
         # Both files, and the ledger itself, have to be there when the plan is.
@@ -141,7 +144,10 @@ class Workplace:
             # Dead letters first: an output under its final name has them beside it.
             if self.checkpoint.dead_size:
                 _place(target.dead_part, target.dead, replace=replace)
-            _place(target.part, target.output, replace=replace)
+            if target.form.is_table:
+                # What the table was made of; from here on there is only it.
+                target.part.unlink(missing_ok=True)
+            _place(target.table if target.form.is_table else target.part, target.output, replace=replace)
             if not self.checkpoint.dead_size:
                 target.dead_part.unlink(missing_ok=True)
                 if replace:
@@ -166,7 +172,7 @@ class Workplace:
 
     def _clear(self) -> None:
         Spool.sweep(self.target.spool)
-        for path in (self.target.part, self.target.dead_part):
+        for path in self.target.unfinished:
             with disk_errors(path, "remove"):
                 path.unlink(missing_ok=True)
 
