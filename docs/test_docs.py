@@ -20,7 +20,7 @@ from sybil.parsers.markdown import CodeBlockParser
 
 import tagferry
 from tagferry.__main__ import main
-from tagferry.cli.report import failure_document
+from tagferry.cli.document import failure_document
 from tagferry.clients import growingio, growingio_cdp
 from tagferry.emulator import (
     DEMO_IDENTIFIER,

@@ -25,6 +25,8 @@ from types import TracebackType
 import pytest
 from blockbuster import blockbuster_ctx
 
+from tagferry.cli.stop import run_async
+
 GRACE = 2.0
 """Real seconds that what is being closed has to be gone."""
 CANARY = re.compile(rb"CANARY-[0-9A-Za-z%_.-]+")
@@ -64,6 +66,16 @@ def logs() -> Generator[Logs]:
     for name, level in before.items():
         logging.getLogger(name).removeHandler(handler)
         logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loop_before() -> None:
+    """The first loop of uvloop opens a pipe for the whole process, which no test leaves behind."""
+    run_async(_nothing)
+
+
+async def _nothing() -> None:
+    pass
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import pytest
 
 from tagferry.__main__ import main
-from tagferry.cli.stop import run_async
 from tagferry.clients.growingio import GrowingIO
 from tagferry.clients.tencent_im import TencentIM
 from tagferry.emulator import DEMO_IDENTIFIER, DEMO_SDKAPPID, Emulator, serve_in_thread
@@ -31,16 +30,6 @@ class Ran:
     @property
     def document(self):
         return json.loads(self.out)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _loop_before():
-    """The first loop of uvloop opens a pipe for the whole process, which no test leaves behind."""
-    run_async(_nothing)
-
-
-async def _nothing():
-    pass
 
 
 @pytest.fixture
