@@ -163,7 +163,8 @@ async def test_a_thread_stays_for_more_work_and_leaves_with_the_last_task(monkey
 
     short, long = asyncio.create_task(use(2)), asyncio.create_task(use(10))
     assert len(await short | await long) <= 2
-    assert len(await asyncio.create_task(use(3))) == 1
+    # A thread that did not stay would be another one each time.
+    assert len(await asyncio.create_task(use(5))) <= 2
     await wait_until_none_is_left()
 
 
