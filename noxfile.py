@@ -164,6 +164,14 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Hostile bytes for each decoder of rows, a minute each, or for the seconds that are given."""
+    session.install("-q", f"{wheel(session)}[cli,parquet,speed]", *groups("test"))
+    for target in ("any_bytes", "csv_rows", "jsonl_rows", "gzip_rows"):
+        session.run("python", "-m", "tests.rows.fuzz", target, *(session.posargs or ["60"]))
+
+
+@nox.session
 def dist(session: nox.Session) -> None:
     """The sdist and the wheel build, install clean, and carry what they should."""
     session.install("-q", "build")

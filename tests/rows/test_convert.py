@@ -318,7 +318,8 @@ async def test_the_file_is_closed_when_the_columns_are_known(tmp_path, monkeypat
     close = Source.close
     monkeypatch.setattr(Source, "close", lambda self: (closed.append(self), close(self)))
     await convert(source, "csv", output=tmp_path / "out.csv")
-    assert len(set(closed)) == 2
+    # Those that other tests left to the garbage collector are closed by it, maybe now.
+    assert len({one for one in closed if one._file == source}) == 2
 
 
 async def test_a_type_has_columns_also_of_files_without_rows(tmp_path):
