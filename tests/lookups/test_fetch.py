@@ -980,7 +980,7 @@ STRIKES = ["cancel", "EIO", "ENOSPC"]
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("kind", STRIKES)
 @pytest.mark.parametrize("half", [False, True])
 async def test_any_call_on_the_disk_may_fail_or_be_the_last(tmp_path, monkeypatch, kind, half, every):
