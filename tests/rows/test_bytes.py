@@ -6,6 +6,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,6 +83,17 @@ def test_zip_is_refused_by_name_and_says_what_to_do():
         for blocks in ([data], [data[i : i + 1] for i in range(len(data))], [data[:4]]):
             with pytest.raises(RecordError, match=r"x\.csv is a zip archive; unpack it"):
                 plain(blocks)
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_parquet_is_refused_by_name(rows):
+    out = io.BytesIO()
+    pq.write_table(pa.table({"a": ["x"] * rows}), out)
+    data = out.getvalue()
+    for blocks in ([data], [data[i : i + 1] for i in range(len(data))]):
+        with pytest.raises(RecordError, match=r"x\.csv is a Parquet file; read it with"):
+            plain(blocks)
+    assert plain([b"PAR1,b\n"]) == b"PAR1,b\n"
 
 
 @given(text=st.text(max_size=60), cuts=CUTS)

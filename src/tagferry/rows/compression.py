@@ -1,4 +1,4 @@
-"""Compressed files: gzip is opened, zip is refused. Found by the first bytes, not by names."""
+"""Files that are no plain text: gzip is opened, zip and Parquet are refused. First bytes tell, not names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ __all__ = ["Plain"]
 
 _GZIP = b"\x1f\x8b"
 _ZIPS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
-_MAGIC = 4
+_PARQUET = b"PAR1\x15"
+_MAGIC = 5
 _ROOM = 64 * 1024
 
 
@@ -34,7 +35,7 @@ class Plain:
         """Yield what the next bytes hold, in pieces of at most 64 KiB when they are compressed.
 
         Raises:
-            RecordError: It is a zip archive.
+            RecordError: It is a zip archive or a Parquet file.
             IntegrityError: It is a damaged gzip stream.
         """
         if not self._begun:
@@ -48,7 +49,7 @@ class Plain:
         """Yield what is left at the end of the file.
 
         Raises:
-            RecordError: It is a zip archive.
+            RecordError: It is a zip archive or a Parquet file.
             IntegrityError: It is a gzip stream that was cut.
         """
         if not self._begun:
@@ -62,6 +63,11 @@ class Plain:
         if head.startswith(_ZIPS):
             msg = f"{self._file} is a zip archive"
             raise RecordError(msg, hint="unpack it, for example with unzip, and read what was in it")
+        if head.startswith(_PARQUET):
+            msg = f"{self._file} is a Parquet file"
+            raise RecordError(
+                msg, hint="read it with pyarrow, DuckDB or polars: its columns are typed already"
+            )
         self._gzip = head.startswith(_GZIP)
         return head
 
