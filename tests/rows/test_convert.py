@@ -1,4 +1,6 @@
 import asyncio
+import errno
+import fcntl
 import gzip
 import json
 from pathlib import Path
@@ -187,13 +189,13 @@ async def test_an_output_that_is_there_is_kept_or_replaced(tmp_path):
 async def test_an_output_that_comes_into_being_meanwhile_is_kept(tmp_path, monkeypatch):
     source = tmp_path / "x.csv"
     source.write_text(KEYS, "utf-8")
-    create = module._create
+    create = module.create
 
     def create_both(path):
         (tmp_path / "x.jsonl").write_text("theirs")
         return create(path)
 
-    monkeypatch.setattr(module, "_create", create_both)
+    monkeypatch.setattr(module, "create", create_both)
     with pytest.raises(DiskError, match="came into being in the meantime"):
         await convert(source, "jsonl")
     assert (tmp_path / "x.jsonl").read_text() == "theirs"
@@ -246,13 +248,13 @@ async def test_cancelled_it_leaves_nothing(tmp_path, monkeypatch, to):
     source.write_text("a,b\n" + "1,2\n" * 200_000)
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
-    create = module._create
+    create = module.create
 
     def create_and_tell(path):
         loop.call_soon_threadsafe(begun.set)
         return create(path)
 
-    monkeypatch.setattr(module, "_create", create_and_tell)
+    monkeypatch.setattr(module, "create", create_and_tell)
     task = asyncio.create_task(convert(source, to, output=tmp_path / "out"))
     await begun.wait()
     task.cancel()
@@ -334,3 +336,46 @@ async def test_a_type_has_columns_also_of_files_without_rows(tmp_path):
     frame = pl.read_parquet(done.path)
     assert frame.schema == {"account": pl.String, "tags": pl.List(pl.String)}
     assert frame.height == 0
+
+
+async def test_what_a_run_that_died_left_is_removed_and_what_another_one_writes_is_not(tmp_path):
+    source = tmp_path / "x.csv"
+    source.write_text("a\n1\n")
+    dead, alive, strange = (tmp_path / f"out.csv.{name}.tmp" for name in ("0123abcd", "89abcdef", "mine"))
+    for path in (dead, strange):
+        path.write_text("half a")
+    with alive.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        await convert(source, "csv", output=tmp_path / "out.csv")
+    assert {path.name for path in tmp_path.iterdir()} == {"x.csv", "out.csv", alive.name, strange.name}
+
+
+async def test_a_file_that_another_run_took_for_that_of_a_dead_one_is_made_anew(tmp_path, monkeypatch):
+    source, output = tmp_path / "x.csv", tmp_path / "out.csv"
+    source.write_text("a\n1\n")
+    flock, taken = fcntl.flock, []
+
+    def lose_once(handle, how):
+        if not taken:
+            (path,) = tmp_path.glob("out.csv.*.tmp")
+            taken.append(path)
+            path.unlink()
+        flock(handle, how)
+
+    monkeypatch.setattr("tagferry.rows.scratch.fcntl.flock", lose_once)
+    await convert(source, "csv", output=output)
+    assert output.read_text() == '"a"\n"1"\n'
+    assert {path.name for path in tmp_path.iterdir()} == {"x.csv", "out.csv"}
+
+
+async def test_where_there_are_no_locks_nothing_is_taken_for_dead(tmp_path, monkeypatch):
+    source, left = tmp_path / "x.csv", tmp_path / "out.csv.0123abcd.tmp"
+    source.write_text("a\n1\n")
+    left.write_text("half a")
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("tagferry.rows.scratch.fcntl.flock", refuse)
+    await convert(source, "csv", output=tmp_path / "out.csv")
+    assert left.exists()

@@ -11,7 +11,7 @@ import msgspec
 
 from tagferry.errors import RecordError
 from tagferry.events import Converting, Emit
-from tagferry.exports.disk import disk_errors, look, names_in
+from tagferry.exports.disk import disk_errors, look
 from tagferry.exports.thread import in_thread
 from tagferry.lookups.target import Target
 from tagferry.rows.arrow import load
@@ -37,19 +37,14 @@ async def make_table(target: Target, emit: Emit) -> None:
         DiskError: It cannot be written.
         RecordError: The lines were damaged by somebody else.
     """
-    if not await in_thread(_prepare, target):
+    if not await in_thread(_is_left, target):
         return
     emit(Converting(output=str(target.output)))
     await convert(target.part, "parquet", output=target.table, type=_Answer, replace=True)
 
 
-def _prepare(target: Target) -> bool:
-    """Remove what a run that was killed had begun to make; tell whether there is something to make."""
-    directory = target.table.parent
-    for name in names_in(directory):
-        if name.startswith(f"{target.table.name}.") and name.endswith(".tmp"):
-            with disk_errors(directory / name, "remove"):
-                (directory / name).unlink(missing_ok=True)
+def _is_left(target: Target) -> bool:
+    """Tell whether there is something to make."""
     # Without lines, the table has its final name by now.
     return look(target.table, follow=False) is None and look(target.part, follow=False) is not None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import secrets
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
@@ -22,6 +21,7 @@ from tagferry.rows.fault import Faults
 from tagferry.rows.feed import MAX_RECORD, Plan
 from tagferry.rows.naming import output_name
 from tagferry.rows.reader import Files, list_files
+from tagferry.rows.scratch import create, sweep
 from tagferry.rows.sink import CsvSink, JsonLinesSink, ParquetSink, Sink
 from tagferry.rows.table import Table
 from tagferry.rows.worker import decode
@@ -113,11 +113,13 @@ def _convert(
     table: Table, to: Format, target: Path, *, spreadsheet_safe: bool, replace: bool
 ) -> Generator[None, None, Converted]:
     """Do a bit of the work for each `next`. Closed early, it leaves nothing behind."""
-    unfinished = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
+    unfinished: Path | None = None
     try:
         while to != "jsonl" and not table.look():
             yield
-        with disk_errors(unfinished, "write"), _create(unfinished) as file:
+        sweep(target)
+        unfinished, opened = create(target)
+        with disk_errors(unfinished, "write"), opened as file:
             sink = _make_sink(table, to, file, spreadsheet_safe=spreadsheet_safe)
             try:
                 while sink.step():
@@ -135,7 +137,8 @@ def _convert(
         return Converted(target, size, sink.rows, table.faults.total)
     finally:
         table.close()
-        unfinished.unlink(missing_ok=True)
+        if unfinished is not None:
+            unfinished.unlink(missing_ok=True)
 
 
 def _make_sink(table: Table, to: Format, file: BinaryIO, *, spreadsheet_safe: bool) -> Sink:
@@ -144,11 +147,6 @@ def _make_sink(table: Table, to: Format, file: BinaryIO, *, spreadsheet_safe: bo
     if to == "csv":
         return CsvSink(table, file, spreadsheet_safe=spreadsheet_safe)
     return JsonLinesSink(table, file)
-
-
-def _create(path: Path) -> BinaryIO:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    return os.fdopen(handle, "wb", buffering=1024 * 1024)
 
 
 def _find_target(
