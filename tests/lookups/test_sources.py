@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagferry.errors import ConfigError, DiskError, RecordError
-from tagferry.lookups import sources as sources_module
+from tagferry.lookups import blocks, columns, sources
 from tagferry.lookups.attended import Attended
 from tagferry.lookups.sources import IterableSource, Source, open_source
 
@@ -40,9 +40,10 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def tiny(monkeypatch):
     """Blocks of a few bytes, so that every line lies across some."""
-    monkeypatch.setattr(sources_module, "_BLOCK", 5)
-    monkeypatch.setattr(sources_module, "_ROWS", 2)
-    monkeypatch.setattr(sources_module, "_ITEMS", 2)
+    monkeypatch.setattr(blocks, "_BLOCK", 5)
+    monkeypatch.setattr(columns, "_ROWS", 2)
+    monkeypatch.setattr(sources, "_ITEMS", 2)
+    monkeypatch.setattr(columns, "_ITEMS", 2)
 
 
 def read(source):
@@ -107,7 +108,7 @@ def test_blocks_may_end_anywhere(data, size, encoding):
         compress(text.encode()),
     ][encoding]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources_module, "_BLOCK", size)
+        patch.setattr(blocks, "_BLOCK", size)
         found = read(open_source("-", io.BytesIO(raw)))
     assert found == [account for line in data if (account := line.strip(" "))]
 
@@ -132,13 +133,13 @@ def test_blocks_may_end_anywhere(data, size, encoding):
 @pytest.mark.parametrize("size", [None, 2, 7])
 def test_a_bad_text_file_is_named_with_the_line(here, monkeypatch, data, message, size):
     if size:
-        monkeypatch.setattr(sources_module, "_BLOCK", size)
+        monkeypatch.setattr(blocks, "_BLOCK", size)
     assert message in fails("a.txt", data)
 
 
 def test_a_line_without_end_is_not_held_whole(here, monkeypatch):
-    monkeypatch.setattr(sources_module, "_LONGEST_LINE", 3000)
-    monkeypatch.setattr(sources_module, "_BLOCK", 1000)
+    monkeypatch.setattr(blocks, "_LONGEST_LINE", 3000)
+    monkeypatch.setattr(blocks, "_BLOCK", 1000)
     assert "a.txt, line 2 is longer than 3000 bytes" in fails("a.txt", b"a\n" + b" " * 9000)
 
 
@@ -269,8 +270,8 @@ TABLES = {
 @pytest.mark.parametrize("small", [False, True])
 def test_a_column_of_a_csv_file(here, monkeypatch, data, small):
     if small:
-        monkeypatch.setattr(sources_module, "_BLOCK", 3)
-        monkeypatch.setattr(sources_module, "_ROWS", 1)
+        monkeypatch.setattr(blocks, "_BLOCK", 3)
+        monkeypatch.setattr(columns, "_ROWS", 1)
     assert read_text("x.csv:uid", data) == ["a", "b"]
 
 
@@ -294,7 +295,7 @@ def test_a_column_of_a_csv_file(here, monkeypatch, data, small):
 )
 @pytest.mark.parametrize("rows", [1, 2, 2000])
 def test_a_bad_row_is_named_by_its_line(here, monkeypatch, data, message, rows):
-    monkeypatch.setattr(sources_module, "_ROWS", rows)
+    monkeypatch.setattr(columns, "_ROWS", rows)
     assert message in fails("x.csv:uid", data)
 
 
@@ -310,7 +311,7 @@ def test_a_csv_file_that_was_written_is_read_back(tmp_path_factory, rows, delimi
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, delimiter=delimiter).writerows([("other", "uid"), *rows])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources_module, "_ROWS", size)
+        patch.setattr(columns, "_ROWS", size)
         assert read(open_source(f"{path}:uid")) == [account for _, account in rows]
 
 
@@ -438,7 +439,8 @@ def parquet(**columns):
     ids=str,
 )
 def test_a_column_of_texts_of_a_parquet_file(here, monkeypatch, kind):
-    monkeypatch.setattr(sources_module, "_ITEMS", 2)
+    monkeypatch.setattr(sources, "_ITEMS", 2)
+    monkeypatch.setattr(columns, "_ITEMS", 2)
     accounts = ["a", " b ", "用户", "a", "x"]
     data = parquet(other=[1] * 5, **{"a.b": pa.array(accounts).cast(kind)})
     assert read_text("x.parquet:a.b", data) == accounts
@@ -464,7 +466,8 @@ def test_a_parquet_file_may_have_no_rows(here):
 )
 @pytest.mark.parametrize("items", [1, 3, 10])
 def test_a_bad_row_of_a_parquet_file_is_named(here, monkeypatch, values, message, items):
-    monkeypatch.setattr(sources_module, "_ITEMS", items)
+    monkeypatch.setattr(sources, "_ITEMS", items)
+    monkeypatch.setattr(columns, "_ITEMS", items)
     assert message in fails("x.parquet:uid", parquet(uid=values))
 
 
@@ -642,7 +645,8 @@ def test_who_stops_half_way_leaves_nothing_open(here, tiny, text, data):
 
 
 def test_an_iterable_is_gone_through_in_parts(monkeypatch):
-    monkeypatch.setattr(sources_module, "_ITEMS", 3)
+    monkeypatch.setattr(sources, "_ITEMS", 3)
+    monkeypatch.setattr(columns, "_ITEMS", 3)
     pulled = []
 
     def accounts():
@@ -671,7 +675,8 @@ def test_any_iterable_is_a_source(accounts):
     [("", RecordError, "account number 6 is empty"), (7, ConfigError, "account number 6 is of type int")],
 )
 def test_a_bad_item_is_named_by_its_position(monkeypatch, bad, error, message):
-    monkeypatch.setattr(sources_module, "_ITEMS", 3)
+    monkeypatch.setattr(sources, "_ITEMS", 3)
+    monkeypatch.setattr(columns, "_ITEMS", 3)
     with pytest.raises(error, match=message):
         read(IterableSource(["a", "b", "c", "d", "e", bad, "f"]))
 
