@@ -33,7 +33,6 @@ ENV = {"TAGFERRY_GROWINGIO_TOKEN": "env"}
             "environment variable TAGFERRY_GROWINGIO_TOKEN",
         ),
         ({"environ": {"TAGFERRY_GROWINGIO_TOKEN": ""}}, None, "default"),
-        ({"environ": ENV, "flags": {TOKEN: "flag"}}, "flag", "command line"),
     ],
 )
 def test_the_later_layer_wins(given, text, origin):
@@ -59,6 +58,7 @@ def test_what_stands_in_the_place_of_something_else_wins_with_its_layer(in_file,
     names = ("region", "base_url", "user_sig", "secret_key")
     assert {name: text for name in names if (text := settings.get(f"tencent.{name}"))} == left
     for name in in_file.keys() - left.keys():
+        assert settings.values[f"tencent.{name}"].is_left_out
         assert settings.values[f"tencent.{name}"].origin.startswith("left out: tencent.")
 
 

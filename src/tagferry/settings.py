@@ -1,4 +1,4 @@
-"""What a user has set and where: defaults, a file, the environment, flags; the later one wins."""
+"""What a user has set and where: defaults, a file, the environment; the later one wins."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ class Setting:
     secret: bool = False
     default: str | None = None
     source: str = ""  # where a user finds a value
-    rival: str = (
-        ""  # the setting that it stands in the place of: a stronger layer with one of them has it only
-    )
+    rival: str = ""  # what it stands in the place of: the stronger layer has one of the two
 
     @property
     def section(self) -> str:
@@ -121,6 +119,11 @@ class Value:
     origin: str
 
     @property
+    def is_left_out(self) -> bool:
+        """Whether a stronger layer has what stands in its place; the origin tells."""
+        return self.text is None and self.origin != "default"
+
+    @property
     def shown(self) -> str:
         """The value for people's eyes: a secret is masked."""
         if self.text is None:
@@ -176,7 +179,6 @@ def layer(
     file: ConfigFile | None = None,
     profile: str | None = None,
     environ: Mapping[str, str],
-    flags: Mapping[str, str] | None = None,
 ) -> Settings:
     """Resolve every setting; pure.
 
@@ -184,7 +186,6 @@ def layer(
         file: The config file, if there is one.
         profile: The profile that overlays the file's plain sections.
         environ: The environment; an empty variable counts as not set.
-        flags: What the command line says, by the setting's name.
 
     Raises:
         ConfigError: The file has a key that does not exist or a value of a wrong type, or no such profile.
@@ -196,21 +197,16 @@ def layer(
         overlays = dict(_read_profiles(file))
     if profile is not None:
         _lay(values, _choose_profile(profile, overlays, file))
-    texts = {one: environ.get(one.env) for one in SETTINGS}
-    _lay(
-        values,
-        {
-            one.name: Value(one, text, f"environment variable {one.env}")
-            for one, text in texts.items()
-            if text
-        },
-    )
-    given = flags or {}
-    _lay(
-        values,
-        {one.name: Value(one, given[one.name], "command line") for one in SETTINGS if one.name in given},
-    )
+    _lay(values, _read_environment(environ))
     return Settings(values, tuple(_notices(file, environ)))
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, Value]:
+    return {
+        one.name: Value(one, text, f"environment variable {one.env}")
+        for one in SETTINGS
+        if (text := environ.get(one.env))
+    }
 
 
 def _lay(values: dict[str, Value], stronger: Mapping[str, Value]) -> None:
@@ -220,8 +216,8 @@ def _lay(values: dict[str, Value], stronger: Mapping[str, Value]) -> None:
         if one.rival and (one.name in stronger) != (one.rival in stronger):
             named, left_out = (one.name, one.rival) if one.name in stronger else (one.rival, one.name)
             if values[left_out].text is not None:
-                origin = f"left out: {named} comes from {values[named].origin}"
-                values[left_out] = Value(values[left_out].setting, None, origin)
+                reason = f"left out: {named} comes from {values[named].origin}"
+                values[left_out] = Value(values[left_out].setting, None, reason)
 
 
 def _read_profiles(file: ConfigFile) -> Iterator[tuple[str, dict[str, Value]]]:

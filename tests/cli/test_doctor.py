@@ -147,6 +147,16 @@ def test_settings_of_a_file_are_named_with_their_place(run, services, workdir, m
     assert ran.code == 2
 
 
+def test_a_setting_that_a_stronger_layer_leaves_out_is_told(run, services, workdir):
+    (workdir / "tagferry.toml").write_text('[tencent]\nregion = "china"\n')
+    found = checks(run("doctor", "--json"))
+    assert (
+        found["tencent", "region"]["text"]
+        == "left out: tencent.base_url comes from TAGFERRY_TENCENT_BASE_URL"
+    )
+    assert found["tencent", "credentials"]["verdict"] == "ok"
+
+
 def test_colour_is_for_terminals_that_want_it(services, monkeypatch):
     def look():
         with Terminal() as screen, contextlib.redirect_stdout(screen):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from tagferry.cli.report import exit_code, first_code
 from tagferry.cli.text import show_bytes, show_count, show_seconds
 from tagferry.errors import TagferryError
-from tagferry.settings import Settings
+from tagferry.settings import Settings, Value
 from tagferry.wire.excerpt import excerpt
 from tagferry.wire.message import Head
 
@@ -108,15 +108,16 @@ def is_configured(settings: Settings, section: str) -> bool:
 def judge_settings(settings: Settings, section: str) -> list[Finding]:
     """Return what is set of a service, and where; secrets are masked."""
     return [
-        # An address may have a login in it, by mistake.
-        Finding(
-            check=value.setting.key,
-            verdict="ok",
-            text=f"{excerpt(value.shown)}, from {value.origin.removeprefix('environment variable ')}",
-        )
+        Finding(check=value.setting.key, verdict="ok", text=_where(value))
         for value in settings.values.values()
-        if value.setting.section == section and value.text is not None
+        if value.setting.section == section and (value.text is not None or value.is_left_out)
     ]
+
+
+def _where(value: Value) -> str:
+    origin = value.origin.replace("environment variable ", "")
+    # An address may have a login in it, by mistake.
+    return origin if value.is_left_out else f"{excerpt(value.shown)}, from {origin}"
 
 
 def judge_error(check: str, error: TagferryError) -> Finding:

@@ -1,4 +1,7 @@
-"""The options that verbs share, each declared once."""
+"""The options of all verbs, each declared once.
+
+They stand in one module: the annotations of inherited options are looked up where the last class stands.
+"""
 
 from __future__ import annotations
 
