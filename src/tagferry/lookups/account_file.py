@@ -33,13 +33,16 @@ class FileSource:
         self._stopped = threading.Event()
 
     def stop(self) -> None:
+        """Let whoever waits for more of the file, on any thread, wait no longer."""
         self._stopped.set()
 
     @property
     def name(self) -> str:
+        """What messages call it."""
         return f"{self.path}, {self.word} {self.column}" if self.column else str(self.path)
 
     def stamp(self) -> str | None:
+        """Return the size and time of a plain file; None for a pipe or where nothing is."""
         try:
             status = self.path.stat()
         except OSError:
@@ -49,6 +52,7 @@ class FileSource:
         return f"{status.st_size}-{status.st_mtime_ns}-{self.column}"
 
     def exists(self) -> bool:
+        """Tell whether there is such a file."""
         return os.path.exists(self.path)  # noqa: PTH110 - the other one raises what this calls no
 
     @contextmanager
@@ -62,6 +66,7 @@ class TextSource(FileSource):
     """A text file with one account a line."""
 
     def blocks(self) -> Iterator[list[bytes]]:
+        """Yield the accounts of some lines at a time."""
         with reading(self.name), self.open() as file:
             for first, block in line_blocks(file):
                 yield clean_lines(block, first)

@@ -83,6 +83,7 @@ class CsvSource(ColumnSource):
             return self._begin(file)[1]
 
     def blocks(self) -> Iterator[list[bytes]]:
+        """Yield the accounts of 2,000 rows at a time."""
         with reading(self.name), self.open() as file:
             reader, header = self._begin(file)
             index, first = self.find(header), reader.line_num + 1
@@ -126,6 +127,7 @@ class JsonLinesSource(ColumnSource):
         return None
 
     def blocks(self) -> Iterator[list[bytes]]:
+        """Yield the accounts of some lines at a time."""
         decoder = self._decoder()
         with reading(self.name), self.open() as file:
             for first, block in line_blocks(file):
@@ -152,6 +154,7 @@ class ParquetSource(ColumnSource):
             return list(schema.names)
 
     def blocks(self) -> Iterator[list[bytes]]:
+        """Yield the accounts of 10,000 rows at a time."""
         self.check()
         with reading(self.name), open_parquet(self.path) as file:
             first = 1
