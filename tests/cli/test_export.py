@@ -144,7 +144,7 @@ def _disk_full(*_):
 
 @pytest.fixture
 def so_far(monkeypatch):
-    """What the command line has come to know: the exports that are done, and the bytes that came of bodies."""
+    """What the command line knows by now: the exports that are done, and how many bytes came."""
     known = SimpleNamespace(done=[], came=0)
     settle, receive = View.settle, download.receive
 
