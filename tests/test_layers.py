@@ -111,10 +111,11 @@ FORBIDDEN = {
     "errors": ("",),
     "events": ("services", "clients", "wire", "exports", "lookups", "cli", "emulator"),
     "wire": ("services", "clients", "exports", "lookups", "cli", "emulator", "settings"),
+    "files": ("services", "clients", "wire", "exports", "lookups", "rows", "cli", "emulator", "settings"),
     "services": ("clients", "cli", "emulator", "settings"),
-    "lookups": ("services", "clients", "cli", "emulator", "settings"),
+    "lookups": ("services", "clients", "exports", "cli", "emulator", "settings"),
     "exports": ("services", "clients", "lookups", "cli", "emulator", "settings"),
-    "rows": ("services", "clients", "lookups", "cli", "emulator", "settings"),
+    "rows": ("services", "clients", "exports", "lookups", "cli", "emulator", "settings"),
     "clients": ("cli", "emulator", "settings"),
     "settings": ("clients", "exports", "lookups", "cli", "emulator"),
 }

@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 import msgspec
 
 from tagferry.errors import DiskError
-from tagferry.exports.disk import disk_errors, look
+from tagferry.files.disk import disk_errors, look
 
 __all__ = ["Ledger"]
 

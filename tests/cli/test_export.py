@@ -11,7 +11,7 @@ import pytest
 
 from tagferry.cli.progress import View
 from tagferry.exports import download
-from tagferry.exports.disk import disk_errors
+from tagferry.files.disk import disk_errors
 from tests.cli.conftest import CANARY, PROJECT
 
 TAG = ("export", "growingio-tag", PROJECT)

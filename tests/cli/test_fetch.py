@@ -17,7 +17,7 @@ from tagferry.cli.fetch_end import FetchEnd
 from tagferry.cli.fetch_view import FetchView
 from tagferry.cli.outlet import Patience
 from tagferry.cli.stop import run_async
-from tagferry.exports.disk import disk_errors
+from tagferry.files.disk import disk_errors
 from tagferry.lookups.outcome import FetchReport
 from tests.lookups.world import GET_TAG, SECRET_KEY, make_accounts, truth_of
 

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 import tagferry
-from tagferry.exports import thread
-from tagferry.exports.thread import Threads
+from tagferry.files import thread
+from tagferry.files.thread import Threads
 from tests.exports.cdp_world import TOKEN, hasten
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import tagferry
-from tagferry.exports import thread
-from tagferry.exports.thread import Threads
+from tagferry.files import thread
+from tagferry.files.thread import Threads
 from tests.exports.world import PROJECT, TOKEN, hasten
 
 

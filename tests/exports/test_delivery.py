@@ -19,9 +19,10 @@ from tagferry.errors import (
     RefusedError,
     UnavailableError,
 )
-from tagferry.exports import disk, workplace
 from tagferry.exports import part as part_module
+from tagferry.exports import workplace
 from tagferry.exports.record import Record, RecordFile
+from tagferry.files import disk
 from tests.exports.test_part import PLANTED
 from tests.exports.world import FAST, POLL, PROJECT, TAG, check_directory, open_world
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from tagferry.exports.gate import Gate
-from tagferry.exports.thread import settle
+from tagferry.files.thread import settle
 
 pytestmark = pytest.mark.anyio
 

@@ -14,9 +14,10 @@ import pytest
 
 import tagferry
 from tagferry.emulator import Emulator, serve_in_thread
-from tagferry.exports import download, thread
+from tagferry.exports import download
 from tagferry.exports import part as part_module
 from tagferry.exports.record import Record
+from tagferry.files import thread
 from tests.exports.world import DOWNLOAD, FAST, PROJECT, TAG, TOKEN, hasten
 
 STEM = f"growingio-tag-{PROJECT}-{TAG}"

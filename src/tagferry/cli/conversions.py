@@ -13,7 +13,7 @@ from tagferry.cli.document import describe_error, describe_stop
 from tagferry.cli.report import PARTIAL, add_option, exit_code, first_code, goes_on
 from tagferry.cli.stop import EXIT_CODES
 from tagferry.errors import ConfigError, RecordError, TagferryError
-from tagferry.exports.disk import check_directory
+from tagferry.files.disk import check_directory
 from tagferry.rows.convert import Converted, Format
 from tagferry.rows.naming import output_name, split_name
 

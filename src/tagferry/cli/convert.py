@@ -23,8 +23,8 @@ from tagferry.cli.stop import run_async, stop_on_signals
 from tagferry.cli.text import plain, show_bytes, show_count, show_seconds
 from tagferry.cli.words import read_path
 from tagferry.errors import ConfigError, TagferryError
-from tagferry.exports.disk import disk_errors, look
-from tagferry.exports.thread import in_thread
+from tagferry.files.disk import disk_errors, look
+from tagferry.files.thread import in_thread
 from tagferry.rows.arrow import load
 from tagferry.rows.convert import Converted
 from tagferry.rows.convert import convert as convert_files

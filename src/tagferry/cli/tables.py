@@ -8,10 +8,10 @@ from pathlib import Path
 from tagferry.errors import ConfigError, RecordError
 from tagferry.events import Converting, Emit
 from tagferry.exports.delivery import IfExists, check_targets
-from tagferry.exports.disk import disk_errors, look, sync_directory
 from tagferry.exports.export import Export
 from tagferry.exports.outcome import ExportDone
-from tagferry.exports.thread import in_thread
+from tagferry.files.disk import disk_errors, look, sync_directory
+from tagferry.files.thread import in_thread
 from tagferry.lookups.parquet import open_parquet
 from tagferry.rows.convert import Converted, convert
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 
 from tagferry.errors import IntegrityError
-from tagferry.exports.disk import disk_errors
 from tagferry.exports.naming import final_name, part_name
 from tagferry.exports.tail import Tail
-from tagferry.exports.thread import in_thread
+from tagferry.files.disk import disk_errors
+from tagferry.files.thread import in_thread
 from tagferry.rows.fault import Faults
 from tagferry.rows.feed import Plan, RowFeed
 

@@ -12,16 +12,16 @@ import aiofiles.os
 
 from tagferry.deadline import within as deadline_within
 from tagferry.errors import ConfigError, JobFailedError, LinkExpiredError, RefusedError, TagferryError
-from tagferry.exports.disk import check_directory, disk_errors, look, names_in
 from tagferry.exports.download import Download
 from tagferry.exports.job import Job
 from tagferry.exports.naming import check_clashes, final_name, find_finals
 from tagferry.exports.outcome import ExportDone, SavedFile
 from tagferry.exports.part import hash_file
-from tagferry.exports.place import check_free
 from tagferry.exports.slots import Admission, Slots
-from tagferry.exports.thread import in_thread
 from tagferry.exports.workplace import Workplace, is_committing
+from tagferry.files.disk import check_directory, disk_errors, look, names_in
+from tagferry.files.place import check_free
+from tagferry.files.thread import in_thread
 
 if TYPE_CHECKING:
     from tagferry.exports.export import Export

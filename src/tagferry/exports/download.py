@@ -15,9 +15,9 @@ from tagferry.exports.link import check_link, follow_redirect
 from tagferry.exports.part import PartFile
 from tagferry.exports.record import PartState
 from tagferry.exports.resume import Partial, Plan, Store, Verdict, ask_for_rest, plan_body
-from tagferry.exports.thread import in_thread
 from tagferry.exports.transfer import BLOCK, LEAST, receive
 from tagferry.exports.workplace import Workplace
+from tagferry.files.thread import in_thread
 from tagferry.wire.message import Head
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import msgspec
 from tagferry.exports.delivery import DEADLINE, IfExists, check_targets, deliver, within
 from tagferry.exports.job import Job, Ready
 from tagferry.exports.reading import read_export
-from tagferry.exports.thread import in_thread
+from tagferry.files.thread import in_thread
 from tagferry.rows.encoding import Encoding
 from tagferry.rows.fault import Faults, OnError
 from tagferry.rows.feed import MAX_RECORD, Plan

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from tagferry.exports.thread import start
+from tagferry.files.thread import start
 
 __all__ = ["Gate"]
 

@@ -19,7 +19,7 @@ from tagferry.exports.delivery import DEADLINE, IfExists, check_targets, deliver
 from tagferry.exports.export import Export
 from tagferry.exports.outcome import ExportFailed, Outcome
 from tagferry.exports.slots import Slots
-from tagferry.exports.thread import in_thread
+from tagferry.files.thread import in_thread
 
 __all__ = ["download_all"]
 

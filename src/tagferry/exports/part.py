@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tagferry.errors import DiskError
-from tagferry.exports.disk import close_file, disk_errors, is_plain
 from tagferry.exports.gzipped import GzipWatch
+from tagferry.files.disk import close_file, disk_errors, is_plain
 
 __all__ = ["PartFile", "hash_file"]
 

@@ -16,7 +16,7 @@ from tagferry.exports.behind import Behind
 from tagferry.exports.beside import tasks_beside
 from tagferry.exports.delivery import IfExists, check_targets, deliver, within
 from tagferry.exports.tail import Tail
-from tagferry.exports.thread import in_thread
+from tagferry.files.thread import in_thread
 from tagferry.rows.arrow import RecordBatch, load
 from tagferry.rows.fault import Faults
 from tagferry.rows.feed import Plan

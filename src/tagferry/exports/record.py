@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tagferry.errors import DiskError
-from tagferry.exports.disk import close_file, disk_errors, look
+from tagferry.files.disk import close_file, disk_errors, look
 
 __all__ = ["PartState", "Record", "RecordFile", "Submission"]
 

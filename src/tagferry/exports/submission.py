@@ -17,7 +17,7 @@ from tagferry.errors import DiskError, SubmitUnknownError
 from tagferry.events import Attached, Submitted
 from tagferry.exports.job import Job
 from tagferry.exports.record import Submission
-from tagferry.exports.thread import in_thread
+from tagferry.files.thread import in_thread
 
 if TYPE_CHECKING:
     from tagferry.exports.export import Export

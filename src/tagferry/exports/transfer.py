@@ -11,7 +11,7 @@ import anyio
 
 from tagferry.errors import UnavailableError
 from tagferry.exports.gate import Gate
-from tagferry.exports.thread import settle, start
+from tagferry.files.thread import settle, start
 from tagferry.wire.transport import Body
 
 __all__ = ["BLOCK", "LEAST", "receive"]

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tagferry.errors import DiskError
-from tagferry.exports.disk import disk_errors, is_plain, look, names_in, sync_directory
 from tagferry.exports.naming import final_name, find_finals, find_parts, part_name, record_name
 from tagferry.exports.outcome import SavedFile
 from tagferry.exports.part import PartFile, hash_file
-from tagferry.exports.place import check_free, check_there, place_file
 from tagferry.exports.record import PartState, Record, RecordFile, Submission
+from tagferry.files.disk import disk_errors, is_plain, look, names_in, sync_directory
+from tagferry.files.place import check_free, check_there, place_file
 
 if TYPE_CHECKING:
     from tagferry.exports.export import Export

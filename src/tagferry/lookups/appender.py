@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tagferry.errors import DiskError
-from tagferry.exports.disk import close_file, disk_errors
+from tagferry.files.disk import close_file, disk_errors
 
 __all__ = ["Appender"]
 

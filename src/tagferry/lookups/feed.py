@@ -10,7 +10,7 @@ from typing import Protocol
 import anyio
 import msgspec
 
-from tagferry.exports.thread import in_thread
+from tagferry.files.thread import in_thread
 from tagferry.lookups.accounts import check_accounts, check_accounts_argument
 from tagferry.lookups.window import Window
 

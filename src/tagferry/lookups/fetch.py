@@ -13,8 +13,8 @@ import msgspec
 from tagferry.deadline import within
 from tagferry.errors import ConfigError, IntegrityError
 from tagferry.events import FetchPlanned
-from tagferry.exports.disk import is_plain
-from tagferry.exports.thread import in_thread
+from tagferry.files.disk import is_plain
+from tagferry.files.thread import in_thread
 from tagferry.lookups.batch import Asker
 from tagferry.lookups.feed import Batch, SpoolFeed
 from tagferry.lookups.intake import Accounts, DeadLetters

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tagferry.errors import TagferryError
-from tagferry.exports.thread import in_thread, settle, start
+from tagferry.files.thread import in_thread, settle, start
 from tagferry.lookups.accounts import check_accounts, check_accounts_argument
 from tagferry.lookups.attended import Attended
 from tagferry.lookups.sources import IterableSource, Source, open_source

@@ -6,8 +6,8 @@ import os
 from contextlib import aclosing
 
 from tagferry.errors import ConfigError
-from tagferry.exports.disk import disk_errors, look
-from tagferry.exports.thread import in_thread
+from tagferry.files.disk import disk_errors, look
+from tagferry.files.thread import in_thread
 from tagferry.lookups.intake import blocks_of, is_gone, name_of, stamp_of
 from tagferry.lookups.job import Job
 from tagferry.lookups.pipe import PipePlace

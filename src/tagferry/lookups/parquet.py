@@ -11,8 +11,8 @@ import msgspec
 
 from tagferry.errors import RecordError
 from tagferry.events import Converting, Emit
-from tagferry.exports.disk import disk_errors, look
-from tagferry.exports.thread import in_thread
+from tagferry.files.disk import disk_errors, look
+from tagferry.files.thread import in_thread
 from tagferry.lookups.target import Target
 from tagferry.rows.arrow import load
 from tagferry.rows.convert import convert

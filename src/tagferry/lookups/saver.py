@@ -8,7 +8,7 @@ import anyio
 import msgspec
 
 from tagferry.events import Checkpointed, Emit, Fetching
-from tagferry.exports.thread import in_thread
+from tagferry.files.thread import in_thread
 from tagferry.lookups.lines import Chunk
 from tagferry.lookups.pipe import PipePlace
 from tagferry.lookups.plan import Totals

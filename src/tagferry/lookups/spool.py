@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from tagferry.errors import IntegrityError
-from tagferry.exports.disk import close_file, disk_errors, sync_directory
+from tagferry.files.disk import close_file, disk_errors, sync_directory
 
 __all__ = ["Digest", "Spool", "SpoolReader", "SpoolReport"]
 

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import msgspec
 
 from tagferry.errors import ConfigError
-from tagferry.exports.disk import check_directory, disk_errors, is_plain, look, names_in
+from tagferry.files.disk import check_directory, disk_errors, is_plain, look, names_in
 from tagferry.lookups.lines import Format, find_format
 from tagferry.rows.arrow import load
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Self
 
 from tagferry.errors import DiskError
-from tagferry.exports.disk import disk_errors, look, sync_directory
-from tagferry.exports.place import check_there, place_file
+from tagferry.files.disk import disk_errors, look, sync_directory
+from tagferry.files.place import check_there, place_file
 from tagferry.ledger import Ledger
 from tagferry.lookups.appender import Appender
 from tagferry.lookups.parquet import lines_of

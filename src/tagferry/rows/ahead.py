@@ -7,7 +7,7 @@ import contextlib
 from typing import Generic, TypeVar
 
 from tagferry.errors import DiskError
-from tagferry.exports.thread import in_thread, settle, start
+from tagferry.files.thread import in_thread, settle, start
 from tagferry.rows.source import Block, Source
 
 __all__ = ["Ahead"]

@@ -11,9 +11,9 @@ from typing import Any, BinaryIO, Literal, get_args
 import msgspec
 
 from tagferry.errors import ConfigError
-from tagferry.exports.disk import disk_errors, sync_directory
-from tagferry.exports.place import place_file
-from tagferry.exports.thread import in_thread
+from tagferry.files.disk import disk_errors, sync_directory
+from tagferry.files.place import place_file
+from tagferry.files.thread import in_thread
 from tagferry.rows import arrow
 from tagferry.rows.dialect import DialectName
 from tagferry.rows.encoding import Encoding

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 from tagferry.errors import ConfigError, RecordError, TagferryError
-from tagferry.exports.thread import in_thread
+from tagferry.files.thread import in_thread
 from tagferry.rows.ahead import Ahead
 from tagferry.rows.arrow import RecordBatch, load
 from tagferry.rows.dialect import DialectName

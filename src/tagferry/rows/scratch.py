@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 from typing import BinaryIO
 
-from tagferry.exports.disk import close_file, disk_errors, names_in
+from tagferry.files.disk import close_file, disk_errors, names_in
 
 __all__ = ["create", "sweep"]
 

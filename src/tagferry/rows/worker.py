@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from tagferry.exports.thread import Threads, settle, start
+from tagferry.files.thread import Threads, settle, start
 
 __all__ = ["decode"]
 

@@ -13,7 +13,7 @@ from tagferry.cli.fetch_view import FetchView, open_fetch_view
 from tagferry.cli.text import show_count
 from tagferry.clients.tencent_im import TencentIM
 from tagferry.errors import TagferryError
-from tagferry.exports.thread import in_thread
+from tagferry.files.thread import in_thread
 from tagferry.lookups.target import Target
 
 __all__ = ["LookupsPart"]

@@ -9,8 +9,8 @@ import traceback
 import pytest
 
 from tagferry.errors import ConfigError, DiskError
-from tagferry.exports import disk
-from tagferry.exports.disk import check_directory, disk_errors, is_plain, look, names_in, sync_directory
+from tagferry.files import disk
+from tagferry.files.disk import check_directory, disk_errors, is_plain, look, names_in, sync_directory
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from tagferry.errors import DiskError
-from tagferry.exports.disk import disk_errors, look
+from tagferry.files.disk import disk_errors, look
 
 __all__ = ["check_free", "check_there", "place_file"]
 

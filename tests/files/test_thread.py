@@ -9,8 +9,8 @@ from contextlib import suppress
 import anyio
 import pytest
 
-from tagferry.exports import thread
-from tagferry.exports.thread import Threads, in_thread, settle, start
+from tagferry.files import thread
+from tagferry.files.thread import Threads, in_thread, settle, start
 
 pytestmark = pytest.mark.anyio
 
