@@ -74,6 +74,7 @@ LINES = {
     "bom": b"\xef\xbb\xbfa\nb\n",
     "utf-16-le": "\ufeffa\r\nb\r\n".encode("utf-16-le"),
     "utf-16-be": "\ufeffa\nb".encode("utf-16-be"),
+    "utf-16-unmarked": "a\nb".encode("utf-16-le"),
     "gzip": compress(b"a\nb\n"),
     "gzip-members": compress(b"a") + compress(b"") + compress(b"\nb\n"),
     "gzip-bom": compress(b"\xef\xbb\xbfa\nb\n"),
@@ -120,13 +121,15 @@ def test_blocks_may_end_anywhere(data, size, encoding):
         (b"a\nb\x07\nc\n", "a.txt, line 2 holds a control character"),
         (b"a\rb\rc", "a.txt, line 1 holds a control character (\\r)"),
         (b"a\n" + b"x" * 2000, "a.txt, line 2 has 2000 bytes"),
-        ("\ufeffa\nb".encode("utf-16-le") + b"\n", "a.txt, line 2 is not UTF-16"),
-        (b"\xff\xfea\0\n\0\x00\xd8a\0", "a.txt, line 2 is not UTF-16"),
-        ("a\nb".encode("utf-16-le"), "a.txt, line 1 holds a control character (\\x00)"),
-        (compress(b"a\nb\n" * 99)[:-9], "a.txt is no whole gzip file"),
-        (compress(b"a\nb\n")[:-5] + b"\0\0\0\0\0", "a.txt is no whole gzip file"),
-        (compress(b"a\nb\n")[:12] + b"\xff" * 20, "a.txt is no whole gzip file"),
-        (compress(b"a\n") + b"trailing", "a.txt is no whole gzip file"),
+        ("\ufeffa\nb".encode("utf-16-le") + b"\n", "a.txt is cut: it ends within a character; fetch or make"),
+        (b"\xff\xfea\0\n\0\x00\xd8a\0", "a.txt, line 2 is not UTF-8"),
+        (b"a\0bcd\n", "a.txt, line 1 holds a control character (\\x00)"),
+        (compress(b"a\nb\n" * 99)[:-9], "a.txt is cut: its gzip stream has no end; fetch or make"),
+        (compress(b"a\nb\n")[:-5] + b"\0\0\0\0\0", "a.txt is damaged: its gzip stream"),
+        (compress(b"a\nb\n")[:12] + b"\xff" * 20, "a.txt is cut: its gzip stream has no end"),
+        (compress(b"a\n") + b"trailing", "a.txt is damaged: its gzip stream"),
+        (b"PK\x03\x04 more", "a.txt is a zip archive; unpack it"),
+        (b"PAR1\x15 more", "a.txt is a Parquet file; "),
         (compress(b"a\n\x00"), "a.txt, line 2 holds"),
     ],
 )
@@ -135,6 +138,14 @@ def test_a_bad_text_file_is_named_with_the_line(here, monkeypatch, data, message
     if size:
         monkeypatch.setattr(blocks, "_BLOCK", size)
     assert message in fails("a.txt", data)
+
+
+@pytest.mark.parametrize("text", ["x.json", "x.json:uid"])
+@pytest.mark.parametrize("document", ['["a", "b"]', '[\n  {"uid": "a"}\n]', '{\n"uid": "a"}'])
+def test_a_json_document_is_not_taken_for_accounts(here, text, document):
+    assert "x.json, " in (said := fails(text, document.encode()))
+    assert "line 1 cannot be used" in said
+    assert "each line has to be a JSON object" in said
 
 
 def test_a_line_without_end_is_not_held_whole(here, monkeypatch):
@@ -290,7 +301,7 @@ def test_a_column_of_a_csv_file(here, monkeypatch, data, small):
         (b"id,uid\n1,a\n2,  \n", "line 3 is empty"),
         (b'id,uid\n"\n",a\n1,"b\nc"\n', "line 4 holds a control character (\\n)"),
         (b"id,uid\n1,a\n2,\xff\n", "x.csv, line 3 is not UTF-8"),
-        (compress(b"id,uid\n1,a\n")[:-9], "x.csv is no whole gzip file"),
+        (compress(b"id,uid\n1,a\n")[:-9], "x.csv is cut: its gzip stream has no end"),
     ],
 )
 @pytest.mark.parametrize("rows", [1, 2, 2000])
@@ -554,6 +565,8 @@ def test_what_is_no_file_to_read_is_a_usage_error(here, monkeypatch):
         ("X.CSV", "X.CSV:uid", b"uid\na\n"),
         ("x.csv.gz", "x.csv.gz:uid", compress(b"uid\na\n")),
         ("x.jsonl.gz", "x.jsonl.gz:uid", compress(b'{"uid":"a"}')),
+        ("x.ndjson", "x.ndjson:uid", b'{"uid":"a"}'),
+        ("x.json", "x.json:uid", b'{"uid":"a"}\n'),
         ("x.csv.gz", "x.csv.gz:uid", b"uid\na\n"),
         ("x.txt.gz", "x.txt.gz", compress(b"a\n")),
         ("x.csv", "x.csv:x.csv:y", b"x.csv:y\na\n"),

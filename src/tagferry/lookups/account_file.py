@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import io
 import os
 import stat
 import threading
-import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from tagferry.errors import DiskError, RecordError
+from tagferry.errors import DiskError, IntegrityError, RecordError
 from tagferry.lookups.accounts import clean_lines
 from tagferry.lookups.attended import attend, open_at_once
 from tagferry.lookups.blocks import line_blocks
@@ -68,7 +66,7 @@ class TextSource(FileSource):
     def blocks(self) -> Iterator[list[bytes]]:
         """Yield the accounts of some lines at a time."""
         with reading(self.name), self.open() as file:
-            for first, block in line_blocks(file):
+            for first, block in line_blocks(file, self.path):
                 yield clean_lines(block, first)
 
 
@@ -78,10 +76,11 @@ def reading(name: str) -> Generator[None]:
     try:
         yield
     except RecordError as error:
+        if error.file is not None:
+            raise
         raise RecordError(f"{name}, {error.message}", hint=error.hint) from None
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        msg = f"{name} is no whole gzip file: {error}"
-        raise RecordError(msg, hint="fetch or make the file again") from None
+    except IntegrityError as error:
+        raise RecordError(error.message, hint="fetch or make the file again") from None
     except OSError as error:
         code = errno.errorcode.get(error.errno or 0, "EIO")
         msg = f"cannot read {name}: {error.strerror or type(error).__name__}"

@@ -96,7 +96,7 @@ class CsvSource(ColumnSource):
 
     def _begin(self, file: BinaryIO) -> tuple[_Reader, list[str]]:
         """Return a reader that stands behind the header, and the header."""
-        lines = lines_of_text(file)
+        lines = lines_of_text(file, self.path)
         first = next(lines, "")
         if not first.strip():
             raise ConfigError(
@@ -120,7 +120,7 @@ class JsonLinesSource(ColumnSource):
     def _names(self) -> Sequence[str] | None:
         decoder = msgspec.json.Decoder(dict[str, Any])
         with reading(str(self.path)), self.open() as file:
-            for first, block in line_blocks(file):
+            for first, block in line_blocks(file, self.path):
                 for number, line in enumerate(block.split(b"\n"), first):
                     if line.strip():
                         return list(_decode_line(decoder, line, number))
@@ -130,7 +130,7 @@ class JsonLinesSource(ColumnSource):
         """Yield the accounts of some lines at a time."""
         decoder = self._decoder()
         with reading(self.name), self.open() as file:
-            for first, block in line_blocks(file):
+            for first, block in line_blocks(file, self.path):
                 numbers, rows = _decode_block(decoder, block, first)
                 yield check_texts([str(row.value) for row in rows], numbers, "line")
 

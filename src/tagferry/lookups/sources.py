@@ -27,7 +27,7 @@ from tagferry.rows.arrow import load
 __all__ = ["IterableSource", "Source", "open_source"]
 
 _ITEMS = 10_000
-_COLUMN = re.compile(r"\.(?:csv(?:\.gz)?|jsonl(?:\.gz)?|parquet)(:)", re.IGNORECASE)
+_COLUMN = re.compile(r"\.(?:(?:csv|jsonl|ndjson|json)(?:\.gz)?|parquet)(:)", re.IGNORECASE)
 
 
 @runtime_checkable
@@ -140,7 +140,7 @@ class _InputSource:
 
     def blocks(self) -> Iterator[list[bytes]]:
         with reading(self.name):
-            for first, block in line_blocks(attend(self._file, self._stopped)):
+            for first, block in line_blocks(attend(self._file, self._stopped), Path(self.name)):
                 yield clean_lines(block, first)
 
 
@@ -160,7 +160,7 @@ def _kind(path: Path) -> type[CsvSource | JsonLinesSource | ParquetSource] | Non
     match Path(path.name.lower().removesuffix(".gz")).suffix:
         case ".csv":
             return CsvSource
-        case ".jsonl":
+        case ".jsonl" | ".ndjson" | ".json":
             return JsonLinesSource
         case ".parquet":
             return ParquetSource

@@ -62,12 +62,12 @@ class Plain:
         head, self._head, self._begun = self._head, b"", True
         if head.startswith(_ZIPS):
             msg = f"{self._file} is a zip archive"
-            raise RecordError(msg, hint="unpack it, for example with unzip, and read what was in it")
+            hint = "unpack it, for example with unzip, and read what was in it"
+            raise RecordError(msg, file=self._file, hint=hint)
         if head.startswith(_PARQUET):
             msg = f"{self._file} is a Parquet file"
-            raise RecordError(
-                msg, hint="read it with pyarrow, DuckDB or polars: its columns are typed already"
-            )
+            hint = "read it with pyarrow, DuckDB or polars: its columns are typed already"
+            raise RecordError(msg, file=self._file, hint=hint)
         self._gzip = head.startswith(_GZIP)
         return head
 
