@@ -29,9 +29,9 @@ def present(version: str) -> bool:
 PYTHONS = [version for version in VERSIONS if present(version)] or [
     f"{sys.version_info[0]}.{sys.version_info[1]}"
 ]
-# The oldest and the newest Python of this machine; `nox -s tests` takes those between as well.
-ENDS = dict.fromkeys([PYTHONS[0], PYTHONS[-1]])
-nox.options.sessions = ["lint", "types", *(f"tests-{version}" for version in ENDS), "docs", "bench", "dist"]
+OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
+# About five minutes on two cores.
+nox.options.sessions = ["lint", "types", f"tests-{OLDEST}", "docs", "dist"]
 
 
 def groups(*names: str) -> list[str]:
@@ -67,35 +67,42 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The tests, on the built wheel, with the coverage that is promised."""
+    """The tests, on the built wheel: all on the oldest Python, on others all but those of whole processes."""
     print(f"Pythons of this machine: {', '.join(PYTHONS)} of {', '.join(VERSIONS)}")
-    session.install("-q", f"{wheel(session)}[cli,parquet,speed]", *groups("test"))
-    session.run(
-        "python", "-c", "import tagferry; assert 'site-packages' in tagferry.__file__, tagferry.__file__"
-    )
-    if session.posargs:
-        session.run("pytest", *session.posargs)
-        return
-    # Half of the time is spent waiting, so there are twice as many workers as cores.
-    default = ["-m", "not soak", "-n", str(2 * (os.cpu_count() or 1))]
-    if session.python == PYTHONS[0] != PYTHONS[-1]:
-        session.run("pytest", *default)
-        return
-    # What happens to whole processes does not depend on the version.
-    rest = [f"--ignore=tests/{part}" for part in WHOLE_PROCESSES]
-    if session.python != PYTHONS[-1]:
-        session.run("pytest", *default, *rest)
-        return
-    # Measured once, on the newest: it costs a third of the time.
+    install_wheel(session)
+    session.run("pytest", *(session.posargs or chosen(session)))
+
+
+@nox.session(python=NEWEST)
+def coverage(session: nox.Session) -> None:
+    """The coverage that is promised, of what runs in the process of the tests."""
+    install_wheel(session)
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *default, *(rest if len(PYTHONS) > 1 else []))
+    session.run("coverage", "run", "-m", "pytest", *chosen(session))
     session.run("coverage", "combine", "-q")
     pure = ",".join(f"*/tagferry/{name}" for name in PURE)
     session.run("coverage", "report", f"--include={pure}", "--fail-under=100")
     session.run("coverage", "report", "--fail-under=95")
 
 
+def install_wheel(session: nox.Session) -> None:
+    session.install("-q", f"{wheel(session)}[cli,parquet,speed]", *groups("test"))
+    session.run(
+        "python", "-c", "import tagferry; assert 'site-packages' in tagferry.__file__, tagferry.__file__"
+    )
+
+
+def chosen(session: nox.Session) -> list[str]:
+    """Return the default tests of a session's Python, for pytest."""
+    # Half of the time is spent waiting, so there are twice as many workers as cores.
+    default = ["-m", "not soak", "-n", str(2 * (os.cpu_count() or 1))]
+    if session.python == OLDEST and session.name.startswith("tests"):
+        return default
+    return [*default, *(f"--ignore=tests/{part}" for part in WHOLE_PROCESSES)]
+
+
 WHOLE_PROCESSES = ("crash", "load", "cli/test_process.py", "cli/test_demo.py", "emulator")
+"""What happens to whole processes does not depend on the version."""
 PURE = (
     "errors.py",
     "exports/gzipped.py",
