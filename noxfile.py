@@ -85,6 +85,16 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "report", "--fail-under=95")
 
 
+@nox.session(python=OLDEST)
+def lowest(session: nox.Session) -> None:
+    """The tests on the oldest releases of other packages that are allowed."""
+    install_wheel(session)
+    tables = [PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"].values()]
+    floors = [item.partition(";")[0].replace(">=", "==") for table in tables for item in table]
+    session.install("-q", *floors)
+    session.run("pytest", *(session.posargs or chosen(session)))
+
+
 def install_wheel(session: nox.Session) -> None:
     session.install("-q", f"{wheel(session)}[cli,parquet,speed]", *groups("test"))
     session.run(

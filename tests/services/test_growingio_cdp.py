@@ -661,6 +661,7 @@ ANSWERS = st.fixed_dictionaries(
 )
 @example(b'{"stage":"FINISH","uris":["\\ud800"]}', 200)
 @example(b'{"id":"\\ud800"}', 200)
+@example(b"null", 200)
 @example(b"[" * 100_000, 200)
 @example(b'{"id":1' + b"0" * 5000 + b"}", 200)
 def test_any_bytes_are_a_value_or_an_error_of_ours(body, status):
@@ -676,7 +677,7 @@ def test_any_bytes_are_a_value_or_an_error_of_ours(body, status):
             continue
         assert 200 <= status < 300
         if isinstance(value, JobReport):
-            assert (value.error is not None) == (value.state is JobState.FAILED)
+            assert (value.error is not None) == (value.state is JobState.FAILED or value.absent)
             for link in value.links:
                 assert make_link(BASE, link).isascii() or link.startswith("http")
         elif read is submitted:
