@@ -285,7 +285,9 @@ def test_ctrl_c_outside_of_the_loop(run, service, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tagferry.cli.export.run_async", fail)
-    assert run(*TAG, "aaaaaaaa").code == 130
+    ran = run(*TAG, "aaaaaaaa")
+    assert ran.code == 130
+    assert ran.err.endswith("tagferry: stopped by SIGINT\n")
 
 
 def test_settings_of_a_file(run, service, workdir, monkeypatch):

@@ -215,6 +215,12 @@ def test_a_deadline_ends_an_idle_input(tencent, tencent_environ, workdir):
         assert process.wait(10) == 6
 
 
+def takes_signals(pid):
+    """Whether a process would stop cleanly: the handler of SIGTERM is set together with that of SIGINT."""
+    caught = re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(caught[1], 16) >> (signal.SIGTERM - 1) & 1
+
+
 def on_terminal(words, environ, keys, until):
     """Run a command on a terminal of 80 columns; type keys when a text is there; return code and screen."""
     main, other = pty.openpty()
@@ -235,6 +241,7 @@ def on_terminal(words, environ, keys, until):
                 block = read(main)
                 assert block, screen
                 screen += block
+            wait_for(lambda: takes_signals(process.pid))
             os.write(main, press)
         screen += b"".join(iter(lambda: read(main), b""))
         code = process.wait(5)

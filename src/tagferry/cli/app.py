@@ -83,6 +83,8 @@ def run(argv: Sequence[str]) -> int:
     try:
         return _call(Invocation(tuple(argv), screen.redactor))
     except KeyboardInterrupt:
+        # While work is under way, it is stopped elsewhere, and says what is kept.
+        screen.say("tagferry: stopped by SIGINT")
         return 130
     except Exception as error:  # noqa: BLE001  # whatever it is, the user gets a message and a code
         code, document = _explain(error, argv, screen)
