@@ -296,7 +296,9 @@ def test_sizes(size, text):
     assert show_bytes(size) == text
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59.6, "1:00"), (3661, "1:01:01")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0 s"), (0.44, "0.4 s"), (0.96, "1 s"), (59.6, "1:00"), (3661, "1:01:01")]
+)
 def test_durations(seconds, text):
     assert show_seconds(seconds) == text
 

@@ -1,22 +1,19 @@
-"""Shows a run on standard error while it goes on: a live view, or lines."""
+"""Shows exports on standard error while it goes on: a live view, or lines."""
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console, Group, JustifyMethod, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from tagferry.cli.board import Board, Line
+from tagferry.cli.showing import SUMMARY_SECONDS, Showing, choose, draw_line, make_live, stamped
 from tagferry.cli.text import show_bytes, show_seconds
 from tagferry.events import Attached, Event, Polled, Progress, Submitted
 from tagferry.exports.outcome import ExportFailed, Outcome
@@ -25,10 +22,8 @@ if TYPE_CHECKING:
     from tagferry.cli.options import ProgressMode
     from tagferry.exports.export import Export
 
-__all__ = ["SUMMARY_SECONDS", "LineView", "LiveView", "View", "open_view", "stamped", "wants_live"]
+__all__ = ["LineView", "LiveView", "View", "open_view"]
 
-SUMMARY_SECONDS = 30.0
-"""The least time between two summary lines."""
 _NEWS_SECONDS = 4.0
 MANY = 20
 """With more exports than this, lines tell the trouble only."""
@@ -38,21 +33,12 @@ _SIZE = 15
 _JUSTIFY: tuple[JustifyMethod, ...] = ("left", "left", "right", "left")
 
 
-class View:
+class View(Showing):
     """Gathers what happens and shows nothing."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock)
         self.board = Board()
-        self.clock = clock
-        self.started = clock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Show nothing more."""
 
     def expect(self, exports: Iterable[Export]) -> None:
         """Begin with these exports."""
@@ -108,28 +94,12 @@ class LineView(View):
 
 
 class LiveView(View):
-    """Draws a table that renews itself; a thread draws, so a slow terminal slows no download."""
+    """Draws a table that renews itself."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(clock)
         self._console = console
-        self._live = Live(
-            get_renderable=self.draw,
-            console=console,
-            refresh_per_second=8,
-            transient=True,
-            redirect_stdout=False,
-        )
-
-    def __enter__(self) -> Self:
-        self._live.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Wipe the view."""
-        self._live.__exit__(kind, error, trace)
+        self._live = make_live(self.draw, console)
 
     def draw(self) -> RenderableType:
         """Return the view as it is to be drawn now."""
@@ -145,8 +115,8 @@ class LiveView(View):
         hidden = len(lines) - len(shown)
         more = [Text(f"… and {hidden} more")] if hidden else []
         if (news := self.board.news) and self.clock() - news[0] < _NEWS_SECONDS:
-            more.append(Text(news[1], style="yellow", no_wrap=True, overflow="ellipsis"))
-        return Group(table, *more, Text(self.sum_up(), style="bold", no_wrap=True, overflow="ellipsis"))
+            more.append(draw_line(news[1], "yellow"))
+        return Group(table, *more, draw_line(self.sum_up(), "bold"))
 
     def _widths(self, lines: list[Line]) -> tuple[int, ...]:
         room = self._console.size.width
@@ -192,22 +162,10 @@ def _sizes(line: Line) -> str:
 
 def open_view(mode: ProgressMode, *, quiet: bool, console: Console) -> View:
     """Return the view that suits the wish, and the place that standard error goes to."""
-    if mode == "off" or (quiet and mode == "auto"):
-        return View()
-    return LiveView(console) if wants_live(mode) else LineView(stamped(console), every=SUMMARY_SECONDS)
-
-
-def wants_live(mode: ProgressMode) -> bool:
-    """Tell whether a view that renews itself is wanted and can be shown."""
-    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    return mode == "on" or (mode == "auto" and terminal)
-
-
-def stamped(console: Console) -> Callable[[str], None]:
-    """Return what writes a line with the time before it."""
-
-    def write(news: str) -> None:
-        stamp = time.strftime("%H:%M:%S")
-        console.out(f"{stamp} {news}", highlight=False)
-
-    return write
+    match choose(mode, quiet=quiet):
+        case "off":
+            return View()
+        case "on":
+            return LiveView(console)
+        case _:
+            return LineView(stamped(console), every=SUMMARY_SECONDS)

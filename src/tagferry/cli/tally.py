@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-
+from tagferry.cli.pace import Pace
 from tagferry.cli.text import plain, show_count, show_seconds
 from tagferry.errors import ThrottledError
 from tagferry.events import (
@@ -20,8 +19,6 @@ from tagferry.events import (
 
 __all__ = ["FetchTally"]
 
-_WINDOW = 10.0
-"""Seconds over which the rate is taken."""
 _COUNTS = ("tagged", "missing", "failed", "requests", "throttled")
 _WATCHED = ("missing", "failed", "throttled", "retried")
 
@@ -36,7 +33,7 @@ class FetchTally:
         self.throttled = 0
         self._latest: Fetching | None = None
         self._saved = 0
-        self._points: deque[tuple[float, int]] = deque()
+        self._pace = Pace()
 
     @property
     def done(self) -> int:
@@ -64,20 +61,18 @@ class FetchTally:
         match event:
             case FetchPlanned():
                 self.plan = event
-                self._points.append((now, self.done))
+                self._pace.note(now, self.done)
                 return _announce(event)
             case Fetching():
                 self._latest = event
-                self._points.append((now, self.done))
-                while len(self._points) > 2 and self._points[1][0] < now - _WINDOW:
-                    self._points.popleft()
+                self._pace.note(now, self.done)
             case Checkpointed(accounts=accounts):
                 self._saved = accounts
             case Retrying(error=ThrottledError()):
                 pass  # told by the event that says so
             case Retrying():
                 self.retried += 1
-                when = "at once" if event.delay < 0.1 else f"in {_show_wait(event.delay)}"
+                when = "at once" if event.delay < 0.1 else f"in {show_seconds(event.delay)}"
                 return f"trying again {when}: {plain(event.error.message)}"
             case Throttled():
                 self.throttled += 1
@@ -89,14 +84,11 @@ class FetchTally:
 
     def rate(self, now: float) -> float | None:
         """Return accounts a second over the last seconds."""
-        if not self._points or now <= self._points[0][0]:
-            return None
-        return (self.done - self._points[0][1]) / (now - self._points[0][0])
+        return self._pace.rate(now, self.done)
 
     def eta(self, now: float) -> float | None:
         """Return the seconds that are left at this rate; None when nothing tells, or nothing is left."""
-        rate = self.rate(now)
-        return (self.total - self.done) / rate if rate and self.done < self.total else None
+        return self._pace.eta(now, self.done, self.total)
 
     def progress(self, now: float) -> str:
         """Return how far it is, in a few words."""
@@ -124,6 +116,8 @@ class FetchTally:
 
 def _announce(plan: FetchPlanned) -> str:
     text = show_count(plan.distinct, "account")
+    if not plan.distinct:
+        return text
     if plan.accounts > plan.distinct:
         text += f" ({show_count(plan.accounts - plan.distinct, 'repeat')} dropped)"
     if plan.left < plan.distinct:
@@ -142,7 +136,3 @@ def _word(event: Event) -> str | None:
             return f"all is answered; making {plain(event.output)}"
         case _:
             return None
-
-
-def _show_wait(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 1 else show_seconds(seconds)

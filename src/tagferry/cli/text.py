@@ -38,11 +38,13 @@ def show_bytes(size: float) -> str:
 
 
 def show_seconds(seconds: float) -> str:
-    """Return a duration like ``9 s``, ``2:05`` or ``1:00:00``.
+    """Return a duration like ``0.2 s``, ``9 s``, ``2:05`` or ``1:00:00``.
 
     >>> show_seconds(125)
     '2:05'
     """
+    if 0.05 <= seconds < 0.95:
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
