@@ -50,6 +50,7 @@ KINDS = {
     ),
     events.Checkpointed: ({"kind": "k", "output": "tags.jsonl", "accounts": 2}, "DEBUG"),
     events.Converting: ({"output": "tags.parquet"}, "INFO"),
+    events.ConvertProgress: ({"output": "out/x.parquet", "read": 5, "total": 10}, "DEBUG"),
     events.OddAnswer: ({"kind": "k", "what": "tags were numbers"}, "WARNING"),
     events.BatchesHalved: ({"kind": "k", "size": 50}, "WARNING"),
     events.PartRestarted: ({"kind": "k", "id": "x", "part": 1, "dropped": 5}, "INFO"),

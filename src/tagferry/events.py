@@ -15,6 +15,7 @@ __all__ = [
     "Attached",
     "BatchesHalved",
     "Checkpointed",
+    "ConvertProgress",
     "Converting",
     "Emit",
     "Event",
@@ -205,6 +206,16 @@ class Converting(Event, frozen=True, kw_only=True):
     """A table is made of what is on disk."""
 
     output: str
+
+
+class ConvertProgress(Event, frozen=True, kw_only=True):
+    """Some more of the files that a table is made of was read."""
+
+    output: str
+    read: int
+    """Bytes read so far."""
+    total: int
+    """Bytes to read in all; JSON Lines are mostly read twice, so that it may grow once."""
 
 
 class OddAnswer(Event, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagferry.errors import ConfigError, DiskError, RecordError
+from tagferry.events import ConvertProgress
 from tagferry.rows import convert as module
 from tagferry.rows.cdp import CDPRow
 from tagferry.rows.convert import Converted, convert
@@ -101,6 +102,42 @@ async def test_csv_read_back_equals_the_source(tmp_path, name, data, rows):
     options = "header = true, all_varchar = true, allow_quoted_nulls = false, quote = '\"', escape = '\"'"
     found = duckdb.connect().execute(f"select * from read_csv('{done.path}', {options})")
     assert [tuple(row.values()) for row in rows] == found.fetchall()
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "to", "readings"),
+    [
+        ("x.csv", b'"1","2"\n', "parquet", 1),
+        ("x.csv", b'"1","2"\n', "jsonl", 1),
+        ("x.jsonl", b'{"a":1}\n', "jsonl", 1),
+        # Only the last row tells what columns there are.
+        ("x.jsonl", b'{"a":1}\n', "csv", 2),
+    ],
+)
+async def test_it_tells_how_far_it_is(tmp_path, monkeypatch, name, line, to, readings):
+    monkeypatch.setattr("tagferry.rows.source._BLOCK", 1000)
+    files = [tmp_path / name, tmp_path / f"z{name}"]
+    for file in files:
+        file.write_bytes(line * 500)
+    events = []
+    done = await convert(files, to, output=tmp_path / f"out.{to}", on_event=events.append)
+    assert {type(event) for event in events} == {ConvertProgress}
+    assert {event.output for event in events} == {str(done.path)}
+    read = [event.read for event in events]
+    assert read == sorted(set(read))
+    assert len(read) > 4 * readings
+    size = 2 * 500 * len(line)
+    assert (read[-1], events[-1].total) == (readings * size, readings * size)
+    assert all(event.read <= event.total for event in events)
+
+
+async def test_a_listener_that_fails_harms_nothing(tmp_path):
+    def fail(event):
+        raise ZeroDivisionError
+
+    source = tmp_path / "x.csv"
+    source.write_text(KEYS, "utf-8")
+    assert (await convert(source, "jsonl", on_event=fail)).rows == 2
 
 
 async def test_json_lines_keep_nulls_and_nesting(tmp_path):

@@ -11,7 +11,8 @@ from typing import Any, BinaryIO, Literal, get_args
 import msgspec
 
 from tagferry.errors import ConfigError
-from tagferry.files.disk import disk_errors, sync_directory
+from tagferry.events import ConvertProgress, Emit, listen
+from tagferry.files.disk import disk_errors, look, sync_directory
 from tagferry.files.place import place_file
 from tagferry.files.thread import in_thread
 from tagferry.rows import arrow
@@ -54,6 +55,7 @@ async def convert(
     on_error: Literal["raise", "skip"] = "raise",
     encoding: Encoding = "auto",
     max_record: int = MAX_RECORD,
+    on_event: Emit | None = None,
 ) -> Converted:
     """Make one file of exported files or of fetched tags.
 
@@ -74,6 +76,7 @@ async def convert(
         on_error: ``"skip"`` leaves bad records out and counts them.
         encoding: The encoding of the files if the bytes do not tell.
         max_record: The longest record in bytes, of CSV in characters.
+        on_event: Is told how much of the files was read.
 
     Raises:
         ConfigError: A value that cannot work, or the output is already there.
@@ -91,10 +94,15 @@ async def convert(
     plan: Plan[Any] = Plan(type, dialect=dialect, encoding=encoding, max_record=max_record)
     table = Table(paths, plan, Faults(on_error))
     target = await in_thread(functools.partial(_find_target, paths, to, output, replace=replace))
+    size = await in_thread(_measure, paths)
     work = _convert(table, to, target, spreadsheet_safe=spreadsheet_safe, replace=replace)
+    emit, read = listen(on_event), 0
     try:
         while (done := await decode(functools.partial(_advance, work))) is None:
-            pass
+            if table.read > read:
+                read = table.read
+                total = max(read, size * table.readings)
+                emit(ConvertProgress(output=str(target), read=read, total=total))
         return done
     finally:
         await in_thread(work.close)
@@ -139,6 +147,10 @@ def _convert(
         table.close()
         if unfinished is not None:
             unfinished.unlink(missing_ok=True)
+
+
+def _measure(files: Sequence[Path]) -> int:
+    return sum(status.st_size for file in files if (status := look(file)))
 
 
 def _make_sink(table: Table, to: Format, file: BinaryIO, *, spreadsheet_safe: bool) -> Sink:

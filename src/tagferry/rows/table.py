@@ -45,6 +45,18 @@ class Table:
         self._schema: Any = None
 
     @property
+    def readings(self) -> int:
+        """How often the files are read, as far as is known."""
+        return 2 if self._looking.is_csv is False else 1
+
+    @property
+    def read(self) -> int:
+        """Bytes read so far, of all readings."""
+        # Of CSV only the header was looked at.
+        looked = 0 if self._looking.is_csv else self._looking.size
+        return looked + (self._reading.size if self._reading is not None else 0)
+
+    @property
     def layout(self) -> Layout:
         """The columns; `look` has to be done."""
         assert self._layout is not None, "the files were looked at"
