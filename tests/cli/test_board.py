@@ -82,6 +82,9 @@ def test_a_part_that_begins_anew_has_no_bytes():
 
 def test_tables_are_told():
     assert board_of(A).take(events.Converting(output="a\n.parquet"), 1.0) == "making a\\n.parquet"
+    board = board_of(A)
+    assert board.take(events.ConvertProgress(output="a\n.parquet", read=45, total=100), 2.0) is None
+    assert board.news == (2.0, "making a\\n.parquet: 45%")
 
 
 def test_the_rate_is_of_the_last_seconds():

@@ -11,6 +11,7 @@ from tagferry.cli.text import plain
 from tagferry.events import (
     Attached,
     Converting,
+    ConvertProgress,
     Event,
     LinkRenewed,
     PartRestarted,
@@ -143,6 +144,8 @@ class Board:
                 line = self._line(event)
                 self._move(line, part, size, now)
                 line.totals[part] = size
+            case ConvertProgress(output=output, read=read, total=total):
+                self.news = now, f"making {plain(output)}: {100 * read // total}%"
             case _:
                 return self._general(now, news) if (news := self._word(event)) else None
         return None

@@ -13,7 +13,7 @@ from tagferry.cli.document import describe_error, describe_stop
 from tagferry.cli.report import PARTIAL, add_option, exit_code, first_code, goes_on
 from tagferry.cli.stop import EXIT_CODES
 from tagferry.errors import ConfigError, RecordError, TagferryError
-from tagferry.files.disk import check_directory
+from tagferry.files.disk import check_directory, look
 from tagferry.rows.convert import Converted, Format
 from tagferry.rows.naming import output_name, split_name
 
@@ -26,6 +26,8 @@ class Task:
 
     sources: Sequence[Path]
     target: Path
+    size: int
+    """Bytes of these files."""
     end: Converted | TagferryError | Literal["skipped"] | None = None
     """How it ended; None while it has not."""
 
@@ -40,10 +42,10 @@ def plan_tasks(files: Sequence[Path], to: Format, output: Path | None) -> list[T
     """
     _check_sources(files)
     if output is not None and output.suffix and not output.is_dir():
-        tasks = [Task(files, output)]
+        tasks = [_make_task(files, output)]
     else:
         tasks = [
-            Task(sources, (output or sources[0].parent) / output_name(sources, to))
+            _make_task(sources, (output or sources[0].parent) / output_name(sources, to))
             for sources in _group(files)
         ]
     seen: dict[Path, Task] = {}
@@ -58,6 +60,10 @@ def plan_tasks(files: Sequence[Path], to: Format, output: Path | None) -> list[T
             msg = f"{task.target} is one of the files to convert"
             raise ConfigError(msg, hint="give another --output")
     return tasks
+
+
+def _make_task(sources: Sequence[Path], target: Path) -> Task:
+    return Task(sources, target, sum(status.st_size for file in sources if (status := look(file))))
 
 
 def check_tasks(tasks: Sequence[Task], if_exists: str) -> None:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import functools
-import time
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.live import Live
-from rich.text import Text
 
 from tagferry.cli.conversions import Conversions, Task, check_tasks, plan_tasks
+from tagferry.cli.convert_view import ConvertView, open_convert_view
 from tagferry.cli.document import dump
 from tagferry.cli.logs import logging_to
 from tagferry.cli.options import ConvertOptions, Invocation
-from tagferry.cli.progress import stamped, wants_live
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import run_async, stop_on_signals
 from tagferry.cli.text import plain, show_bytes, show_count, show_seconds
 from tagferry.cli.words import read_path
 from tagferry.errors import ConfigError, TagferryError
-from tagferry.files.disk import disk_errors, look
+from tagferry.events import Emit
+from tagferry.files.disk import disk_errors
 from tagferry.files.thread import in_thread
 from tagferry.rows.arrow import load
 from tagferry.rows.convert import Converted
@@ -51,14 +48,15 @@ def convert(
     check_tasks(tasks, options.if_exists)
     screen = Screen(invocation.redactor, live=options.progress == "on")
     run = Conversions(tasks)
-    started = time.monotonic()
-    with logging_to(screen.console, options.log_level, screen.redactor):
-        run_async(lambda: _run(run, functools.partial(_convert, options=options), options, screen))
-    _tell(run, options, invocation, screen, time.monotonic() - started)
+    view = open_convert_view(options.progress, quiet=options.quiet, console=screen.console)
+    work = functools.partial(_convert, options=options, on_event=view.take)
+    with logging_to(screen.console, options.log_level, screen.redactor), view:
+        run_async(lambda: _run(run, work, view))
+    _tell(run, options, invocation, screen, view.clock() - view.started)
     return run.exit_code
 
 
-async def _convert(task: Task, *, options: ConvertOptions) -> Converted:
+async def _convert(task: Task, *, options: ConvertOptions, on_event: Emit) -> Converted:
     return await convert_files(
         task.sources,
         options.to,
@@ -67,49 +65,27 @@ async def _convert(task: Task, *, options: ConvertOptions) -> Converted:
         spreadsheet_safe=options.spreadsheet_safe,
         replace=options.if_exists == "replace",
         on_error="raise" if options.bad_records == "error" else "skip",
+        on_event=on_event,
     )
 
 
-async def _run(run: Conversions, work: Convert, options: ConvertOptions, screen: Screen) -> None:
+async def _run(run: Conversions, work: Convert, view: ConvertView) -> None:
+    left = [task for task in run.tasks if task.end is None]
+    view.expect(left)
     with stop_on_signals() as stop:
-        for task in run.tasks:
-            if task.end is not None:
-                continue
-            with _shown(task, options, screen):
-                try:
-                    await in_thread(_make_directory, task.target.parent)
-                    run.settle(task, await work(task))
-                except TagferryError as error:
-                    run.settle(task, error)
+        for task in left:
+            view.begin(task)
+            try:
+                await in_thread(_make_directory, task.target.parent)
+                run.settle(task, await work(task))
+            except TagferryError as error:
+                run.settle(task, error)
     run.note_stop(stop.signal)
 
 
 def _make_directory(directory: Path) -> None:
     with disk_errors(directory, "make the directory"):
         directory.mkdir(parents=True, exist_ok=True)
-
-
-@contextmanager
-def _shown(task: Task, options: ConvertOptions, screen: Screen) -> Generator[None]:
-    """Show on standard error what is being converted."""
-    more = f" and {len(task.sources) - 1} more" if len(task.sources) > 1 else ""
-    size = show_bytes(sum(status.st_size for file in task.sources if (status := look(file))))
-    what = plain(f"{task.sources[0]}{more} ({size}) to {task.target}")
-    if options.progress == "off" or (options.quiet and options.progress == "auto"):
-        yield
-    elif wants_live(options.progress):
-        started = time.monotonic()
-
-        def draw() -> Text:
-            return Text(
-                f"converting {what} · {show_seconds(time.monotonic() - started)}", overflow="ellipsis"
-            )
-
-        with Live(get_renderable=draw, console=screen.console, transient=True, redirect_stdout=False):
-            yield
-    else:
-        stamped(screen.console)(f"converting {what}")
-        yield
 
 
 def _tell(

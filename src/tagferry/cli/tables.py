@@ -58,7 +58,12 @@ class Tables:
         files = [file.path for file in done.files]
         dialect = done.export.backend.dialect
         return await convert(
-            files, "parquet", output=path, dialect=dialect, replace=self._if_exists != "error"
+            files,
+            "parquet",
+            output=path,
+            dialect=dialect,
+            replace=self._if_exists != "error",
+            on_event=self._emit,
         )
 
     def _find(self, exports: Sequence[Export]) -> dict[Export, Converted]:
