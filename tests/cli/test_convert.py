@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -258,7 +259,8 @@ def test_an_export_to_parquet_keeps_the_file(run, service):
 
 def test_what_people_and_scripts_read(run, service):
     ran = run(*TAG, "aaaaaaaa", "--to", "parquet", "--output", "out")
-    file, table = ran.out.splitlines()
+    file, sha, table = ran.out.splitlines()
+    assert re.fullmatch("  sha256 [0-9a-f]{64}", sha)
     assert file.startswith(f"out/{A}.csv  ")
     assert table.startswith(f"out/{A}.parquet  ")
     assert f"making out/{A}.parquet" in ran.err

@@ -38,6 +38,17 @@ def test_it_says_where_it_is_until_it_is_stopped(run, workdir, when, number, cod
     assert seen["admin answer"]["unused_faults"] == ["growingio-saas.poll: status=503 x3"]
 
 
+def test_a_person_reads_what_to_paste(run, workdir, when, monkeypatch):
+    when((workdir / "ready.json").exists, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    ran = run("emulator", "--ready-file", "ready.json", "--rate", "50/s")
+    environment = json.loads((workdir / "ready.json").read_text())["environment"]
+    assert ran.code == 0
+    assert ran.out.splitlines() == [f"export {name}={value}" for name, value in environment.items()]
+    assert "Ctrl-C" in ran.err
+    assert "tagferry export" in ran.err
+
+
 def test_it_ends_with_its_input(run, monkeypatch):
     reading, writing = os.pipe()
     os.write(writing, b"x")

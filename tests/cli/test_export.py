@@ -24,14 +24,15 @@ def check_file(service, path, kind, id_, parameters=()):
     return hashlib.sha256(data).hexdigest()
 
 
-def test_people_read_a_line_for_each_file(run, service, workdir):
+def test_people_read_two_lines_for_each_file(run, service, workdir):
     ran = run(*TAG, "aaaaaaaa", "bbbbbbbb", "--output", "out")
     assert ran.code == 0
     lines = ran.out.splitlines()
-    for line, id_ in zip(lines, ("aaaaaaaa", "bbbbbbbb"), strict=True):
+    assert all(len(line) <= 80 for line in lines)
+    for line, below, id_ in zip(lines[::2], lines[1::2], ("aaaaaaaa", "bbbbbbbb"), strict=True):
         sha = check_file(service, f"out/growingio-tag-{PROJECT}-{id_}.csv", "growingio-tag", id_)
         assert line.startswith(f"out/growingio-tag-{PROJECT}-{id_}.csv  ")
-        assert line.endswith(sha)
+        assert below == f"  sha256 {sha}"
     assert "2 of 2 exports done" in ran.err
     assert "growingio-tag aaaaaaaa: done" in ran.err
 
@@ -217,7 +218,7 @@ def test_a_terminal_gets_a_live_view(run_on_terminal, service):
     code, screen = run_on_terminal(*TAG, "aaaaaaaa")
     assert code == 0
     assert screen.index("\x1b[?25l") < screen.index("growingio-tag aaaaaaaa") < screen.index("\x1b[?25h")
-    assert screen.index("\x1b[?25h") < screen.index("1 of 1 exports done")
+    assert screen.index("\x1b[?25h") < screen.index("1 of 1 export done")
 
 
 def test_no_colour_on_request(run_on_terminal, service, monkeypatch):

@@ -455,7 +455,7 @@ def test_a_terminal_gets_a_bar_that_leaves_nothing_behind(run_on_terminal, tence
 
 def test_dead_letters_do_not_write_into_the_bar(run_on_terminal, tencent):
     write("a.txt", ["poison-a", *make_accounts(150)])
-    code, screen = run_on_terminal(*FETCH, "a.txt", "--output", "-")
+    code, screen = run_on_terminal(*FETCH, "a.txt", "--output", "-", "--progress", "on")
     assert code == 3
     # The view is wiped before the line, which has one of its own.
     before = screen[: screen.index('{"account":"poison-a"')].rpartition("\n")[2].rpartition("\r")[2]

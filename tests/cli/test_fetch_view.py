@@ -1,5 +1,6 @@
 """What a fetch looks like while it goes on."""
 
+import contextlib
 import re
 
 import pytest
@@ -159,6 +160,17 @@ def test_the_view_suits_the_wish(mode, quiet, kind):
     view = open_fetch_view(mode, quiet=quiet, console=Console(stderr=True))
     assert type(view) is kind
     assert view.is_live == (kind is FetchBar)
+
+
+def test_a_terminal_that_others_write_to_as_well_has_no_bar(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with Terminal() as screen, contextlib.redirect_stderr(screen):
+        kinds = [
+            type(open_fetch_view(mode, quiet=False, console=Console(stderr=True), shared=shared))
+            for mode in ("auto", "on")
+            for shared in (False, True)
+        ]
+    assert kinds == [FetchBar, FetchLines, FetchBar, FetchBar]
 
 
 def test_events_of_other_kinds_are_no_news(lines):

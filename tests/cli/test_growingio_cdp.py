@@ -49,13 +49,14 @@ def check_file(cdp, path, key="tag_rfm", *parameters, kind="growingio-cdp-tag", 
 # What comes of it -------------------------------------------------------------------------------------
 
 
-def test_people_read_a_line_for_each_file(run, cdp):
+def test_people_read_two_lines_for_each_file(run, cdp):
     ran = run(*TAG, "tag_rfm", "tag_example_api", "--output", "out")
     assert ran.code == 0
-    for line, key in zip(ran.out.splitlines(), ("tag_rfm", "tag_example_api"), strict=True):
+    lines = ran.out.splitlines()
+    for line, below, key in zip(lines[::2], lines[1::2], ("tag_rfm", "tag_example_api"), strict=True):
         path = f"out/growingio-cdp-tag-{key}.csv"
         assert line.startswith(f"{path}  ")
-        assert line.endswith(check_file(cdp, path, key))
+        assert below == f"  sha256 {check_file(cdp, path, key)}"
     assert "2 of 2 exports done" in ran.err
     assert set(cdp.cdp.made.values()) == {1}
 

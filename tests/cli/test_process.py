@@ -120,7 +120,7 @@ def test_a_real_terminal_of_80_columns(service, environ, workdir):
     assert "\x1b[?25l" in text
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
     assert "sign=" not in text
-    assert "1 of 1 exports done" in text
+    assert "1 of 1 export done" in text
 
 
 def read(descriptor):

@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from tagferry.cli.kinds import KINDS, VERBS
+from tagferry.settings import CONFIG, PROFILE, SETTINGS
 from tests.cli.conftest import CANARY, PROJECT
 
 TAG = ["export", "growingio-tag", PROJECT, "5rREn4PL"]
@@ -45,12 +46,19 @@ WRONG_FETCHES = [
     ([*RETRY], ["DEAD_LETTERS", "--help"]),
     ([*RETRY, "a.txt"], ["not named like dead letters", "NAME.dead.jsonl"]),
     ([*RETRY, "nix.dead.jsonl"], ["nix.jsonl, nix.csv or nix.parquet, and none is there"]),
+    ([*RETRY, "there.dead.jsonl", "--if-exists", "skip"], ["--if-exists", "tagferry retry"]),
     ([*RETRY, "there.dead.jsonl", "--output", "-"], ["not written to standard output", "leave --output"]),
 ]
 """The words of a fetch, then what the message names."""
 WRONG = [
     # the words, then what the message names
     (["exprt"], ['"exprt"', '"export"', "tagferry --help"]),
+    (["--jsn", "export"], ["no option --jsn at this place", "behind the verb and its kind"]),
+    (["--token=hunter2", "export"], ["no option --token\n", "set TAGFERRY_GROWINGIO_TOKEN"]),
+    (
+        ["export", "--output=hunter2", "growingio-tag"],
+        ["no option --output at this", "tagferry export --help"],
+    ),
     (["export", "growingio-tga", "a"], ['"growingio-tga"', '"growingio-tag"', "tagferry export --help"]),
     (["export", "growingio-tag"], ["PROJECT_UID is missing", "tagferry export growingio-tag --help"]),
     (["export", "growingio-tag", PROJECT], ["TAG_ID", "--help"]),
@@ -89,6 +97,8 @@ WRONG = [
     (["emulator", "--fault", "growingio-saas.poll=nix"], ["'nix'", "known:"]),
     (["emulator", "--rows-of", "x"], ["'x'", "ID=N"]),
     (["emulator", "--time-scale", "x"], ["'x'", "0.5"]),
+    (["emulator", "--rate", "0/s"], ["'0/s'", "from 1/s to 1000000/s", "write 50/s"]),
+    (["emulator", "--tencent-quota", "100/m"], ["'100/m'", "write 50/s"]),
     (["demo", "--output", ""], ["--output", "empty"]),
 ]
 
@@ -173,6 +183,36 @@ def test_help_begins_with_examples_and_fits(run, argv):
     assert all(len(line) <= 80 for line in ran.out.splitlines())
     for bad in ("None", "<", "21600"):
         assert bad not in ran.out
+
+
+def test_every_variable_is_in_the_help_of_the_doctor_and_of_its_own_kinds(run):
+    names = {one.env: one.section for one in SETTINGS}
+    told = run("doctor", "--help").out
+    assert [name for name in [*names, CONFIG, PROFILE] if f"\n  {name} " not in told] == []
+    for verb, kinds in KINDS.items():
+        for kind in kinds:
+            told = run(verb, kind.name, "--help").out
+            section = kind.name.split("-")[0] if "cdp" not in kind.name else "cdp"
+            assert {name for name in names if f"\n  {name} " in told} == {
+                name for name, one in names.items() if one == section
+            }
+            assert f"\n  {CONFIG} " in told
+
+
+def test_the_help_as_a_whole_has_the_exit_codes(run):
+    told = " ".join(run("--help").out.split())
+    for part in ("0 all done", "3 partial", "9 disk", "130 and 143", "tagferry.toml"):
+        assert part in told
+    assert "Exit codes" not in run("export", "--help").out + run("convert", "--help").out
+
+
+@pytest.mark.parametrize(("text", "rate"), [("50/s", 50), ("1", 1), ("1000000/s", 1_000_000)])
+def test_rates_of_the_emulator(text, rate):
+    from cyclopts import Token
+
+    from tagferry.cli.words import per_second
+
+    assert per_second(1, 1_000_000)(int, [Token(value=text)]) == rate
 
 
 def test_examples_are_commands_that_exist(run):

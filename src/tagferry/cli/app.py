@@ -14,12 +14,14 @@ from cyclopts import (
     CycloptsError,
     Group,
     MissingArgumentError,
+    UnknownCommandError,
     UnknownOptionError,
     UnusedCliTokensError,
 )
 
 from tagferry import __version__
 from tagferry.cli.document import dump, failure_document
+from tagferry.cli.help import show_examples, show_rules, show_settings
 from tagferry.cli.kinds import KINDS, VERB_HELP, VERBS, Entry
 from tagferry.cli.logs import Redactor
 from tagferry.cli.options import Invocation
@@ -35,6 +37,11 @@ _SECRETS = {
     for key in (one.key for one in SETTINGS if one.secret)
 }
 """What could be tried as an option, and the variables that it could be about."""
+_EXAMPLES = (
+    "tagferry demo",
+    "tagferry export growingio-tag nxog09md 5rREn4PL --output out",
+    "tagferry fetch tencent-tags accounts.txt --output tags.jsonl",
+)
 _ABOUT = "Ferry user tags and segments out of GrowingIO and Tencent IM onto your disk."
 
 
@@ -45,35 +52,36 @@ def build() -> App:
         help=_ABOUT,
         version=__version__,
         help_format="plaintext",
-        help_prologue=_examples(("tagferry demo", "tagferry export growingio-tag nxog09md 5rREn4PL")),
+        help_prologue=show_examples(_EXAMPLES),
+        help_epilogue=show_rules(),
         group_arguments=Group("Arguments", sort_key=0),
         group_parameters=Group("Options", sort_key=1),
         result_action="return_value",
     )
-    for verb, kinds in KINDS.items():
+    for place, (verb, kinds) in enumerate(KINDS.items()):
         about, examples = VERB_HELP[verb]
-        sub = App(name=verb, help=about, help_prologue=_examples(examples))
-        for kind in kinds:
-            _add(sub, kind)
+        sub = App(
+            name=verb, help=about, help_prologue=show_examples(examples), help_epilogue="", sort_key=place
+        )
+        for kind_place, kind in enumerate(kinds):
+            _add(sub, kind, kind_place)
         app.command(sub)
-    for entry in VERBS:
-        _add(app, entry)
+    for place, entry in enumerate(VERBS, len(KINDS)):
+        _add(app, entry, place)
     app.register_install_completion_command(help="Install completion for your shell.")  # pyright: ignore[reportUnknownMemberType]  # its keywords have no type
     return app
 
 
-def _add(app: App, entry: Entry) -> None:
+def _add(app: App, entry: Entry, place: int) -> None:
     app.command(
         entry.function,
         name=entry.name,
         help=entry.help,
-        help_prologue=_examples(entry.examples),
+        help_prologue=show_examples(entry.examples),
+        help_epilogue=show_settings(entry.sections),
+        sort_key=place,
         usage=f"Usage: {entry.usage}" if entry.usage else None,
     )
-
-
-def _examples(lines: Sequence[str]) -> str:
-    return "Examples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -138,6 +146,8 @@ def _message(error: CycloptsError) -> str:
     if (name := option.partition("=")[0]).lstrip("-") in _SECRETS:
         # Not a guess at what else could have been meant.
         return f"there is no option {name}"
+    if name and isinstance(error, UnknownCommandError):
+        return f"there is no option {name} at this place"
     # What stands behind an option that does not exist may be a secret.
     return text.replace(option, option.partition("=")[0]) if option else text
 
@@ -146,11 +156,17 @@ def _hint(error: CycloptsError) -> str:
     name = _option_of(error).partition("=")[0].lstrip("-")
     if name in _SECRETS:
         return f"a secret is never an option: set {_SECRETS[name]}, or write it to {FILE_NAME}"
-    return " ".join(["run tagferry", *filter(None, error.command_chain or ()), "--help"])
+    help_ = " ".join(["run tagferry", *filter(None, error.command_chain or ()), "--help"])
+    if name and isinstance(error, UnknownCommandError):
+        return f"options stand behind the verb and its kind; {help_}"
+    return help_
 
 
 def _option_of(error: CycloptsError) -> str:
     """Return the word that looks like an option and is none, if that is the error."""
+    if isinstance(error, UnknownCommandError):
+        word = (error.unused_tokens or [""])[0]
+        return word if word.startswith("-") else ""
     if isinstance(error, UnknownOptionError):
         return error.token.keyword or error.token.value
     if isinstance(error, CoercionError) and error.token is not None and error.token.value.startswith("--"):

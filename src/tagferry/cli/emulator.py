@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ from cyclopts import Parameter
 from tagferry.cli.logs import Redactor
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import run_async, stop_on_signals
-from tagferry.cli.words import number, read_path, read_text, whole
+from tagferry.cli.words import number, per_second, read_path, read_text, whole
 from tagferry.emulator import (
     DEMO_IDENTIFIER,
     DEMO_SDKAPPID,
@@ -34,7 +34,12 @@ __all__ = ["emulator"]
 
 
 Port = Annotated[int, Parameter(converter=whole(0, 65535, 8080), metavar="N")]
-Amount = Annotated[float, Parameter(converter=number(0, "0.5"), metavar="N")]
+Amount = Annotated[
+    float, Parameter(converter=number(0, "0.5"), metavar="N", show_default=lambda value: f"{value:g}")
+]
+Rate = Annotated[
+    int, Parameter(converter=per_second(1, 10**6), metavar="N/s", show_default=lambda value: f"{value}/s")
+]
 Counts = Annotated[tuple[str, ...], Parameter(metavar="ID=N", negative="", show_default=False)]
 
 
@@ -59,16 +64,8 @@ class EmulatorOptions:
     ] = 1000
     rows_of: Annotated[Counts, Parameter(help="Rows of one export; may be repeated.")] = ()
     parts_of: Annotated[Counts, Parameter(help="Links of one export; may be repeated.")] = ()
-    rate: Annotated[
-        int,
-        Parameter(converter=whole(1, 10**6, 2), metavar="N", help="Requests a second of each exporter kind."),
-    ] = 2
-    tencent_quota: Annotated[
-        int,
-        Parameter(
-            converter=whole(1, 10**6, 100), metavar="N", help="Calls a second of each Tencent IM command."
-        ),
-    ] = 100
+    rate: Annotated[Rate, Parameter(help="Requests of each exporter kind that it allows.")] = 2
+    tencent_quota: Annotated[Rate, Parameter(help="Calls of a Tencent IM app that it allows.")] = 100
     latency: Annotated[Amount, Parameter(help="Real seconds between a request and its answer.")] = 0.0
     fault: Annotated[
         tuple[str, ...],
@@ -76,12 +73,13 @@ class EmulatorOptions:
             metavar="OPERATION=FAULT",
             negative="",
             show_default=False,
-            help="What is to go wrong, once or as often as it says; may be repeated.",
+            help="What is to go wrong, like growingio-saas.download=cut@1000; ' x3' behind it is three times."
+            " May be repeated. A name that it does not know is answered with all that there are.",
         ),
     ] = ()
     ready_file: Annotated[
         Path | None,
-        Parameter(converter=read_path, metavar="PATH", help="Write the ready line to this file, too."),
+        Parameter(converter=read_path, metavar="PATH", help="Write the line of JSON to this file, too."),
     ] = None
     until_eof: Annotated[
         bool, Parameter(negative="", show_default=False, help="Stop when standard input ends, too.")
@@ -157,27 +155,39 @@ async def _serve(service: Emulator, ready_file: Path | None, *, until_eof: bool)
 
 
 def _announce(service: Emulator, ready_file: Path | None) -> None:
+    # Nothing here opens anything but this emulator.
+    environment = {
+        "TAGFERRY_GROWINGIO_BASE_URL": service.base_url,
+        "TAGFERRY_GROWINGIO_TOKEN": service.token,
+        "TAGFERRY_CDP_BASE_URL": service.base_url,
+        "TAGFERRY_CDP_TOKEN": service.token,
+        "TAGFERRY_TENCENT_BASE_URL": service.base_url,
+        "TAGFERRY_TENCENT_SDKAPPID": str(DEMO_SDKAPPID),
+        "TAGFERRY_TENCENT_IDENTIFIER": DEMO_IDENTIFIER,
+        "TAGFERRY_TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
+    }
     facts = {
         "base_url": service.base_url,
         "download_url": service.download_url,
         "token": service.token,
         "admin": f"{service.base_url}/_emulator",
-        # Nothing here opens anything but this emulator.
-        "environment": {
-            "TAGFERRY_GROWINGIO_BASE_URL": service.base_url,
-            "TAGFERRY_GROWINGIO_TOKEN": service.token,
-            "TAGFERRY_CDP_BASE_URL": service.base_url,
-            "TAGFERRY_CDP_TOKEN": service.token,
-            "TAGFERRY_TENCENT_BASE_URL": service.base_url,
-            "TAGFERRY_TENCENT_SDKAPPID": str(DEMO_SDKAPPID),
-            "TAGFERRY_TENCENT_IDENTIFIER": DEMO_IDENTIFIER,
-            "TAGFERRY_TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
-        },
+        "environment": environment,
     }
     line = json.dumps(facts)
     if ready_file is not None:
         _write_whole(ready_file, line + "\n")
-    Screen(Redactor()).give([line])
+    screen = Screen(Redactor())
+    if sys.stdout.isatty():
+        _greet(screen, environment)
+    else:
+        screen.give([line])
+
+
+def _greet(screen: Screen, environment: Mapping[str, str]) -> None:
+    """Tell a person what to type; a program reads the line of JSON instead."""
+    screen.say("The emulator runs until Ctrl-C. In another terminal, paste these lines, then try:")
+    screen.say("  tagferry export growingio-tag nxog09md 5rREn4PL")
+    screen.give(f"export {name}={value}" for name, value in environment.items())
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -140,7 +140,11 @@ def _show(done: ExportDone, table: Converted | None) -> list[str]:
     name = plain(f"{done.export.kind} {done.export.id}")
     if not done.files and table is None:
         return [f"{name}: {done.state}, no users and so no file"]
-    lines = [f"{plain(f.path)}  {show_bytes(f.size)}  sha256 {f.sha256}" for f in done.files]
+    lines = [
+        line
+        for file in done.files
+        for line in (f"{plain(file.path)}  {show_bytes(file.size)}", f"  sha256 {file.sha256}")
+    ]
     if table is not None:
         lines.append(f"{plain(table.path)}  {show_bytes(table.size)}  {show_count(table.rows, 'row')}")
     return lines
@@ -148,7 +152,8 @@ def _show(done: ExportDone, table: Converted | None) -> list[str]:
 
 def _sum_up(report: Report, view: View) -> str:
     took = show_seconds(view.clock() - view.started)
-    size = show_bytes(sum(file.size for one in report.done for file in one.files))
+    size = show_bytes(view.board.bytes)
     skipped = sum(one.state == "skipped" for one in report.done)
     more = f" ({skipped} already there)" if skipped else ""
-    return f"{len(report.done)} of {len(report.exports)} exports done{more}, {size}, {took}"
+    total = show_count(len(report.exports), "export")
+    return f"{len(report.done)} of {total} done{more}, {size} on disk, {took}"

@@ -64,7 +64,8 @@ def run_fetch(plan: Plan, options: FetchOptions, invocation: Invocation, *, sour
         raise ConfigError("--json and --output - both want standard output", hint="leave one of them out")
     screen = Screen(invocation.redactor, live=options.progress == "on")
     settings = resolve(options, screen)
-    view = open_fetch_view(options.progress, quiet=options.quiet, console=screen.console)
+    # What reads the stream, such as head, may write to the terminal that the view is drawn on.
+    view = open_fetch_view(options.progress, quiet=options.quiet, console=screen.console, shared=to_stream)
     patience = Patience(options.deadline)
     streams = _open_streams(screen, view, patience) if to_stream else None
     work = plan(settings, warning_on(screen, view.take), streams)

@@ -100,9 +100,9 @@ class FetchBar(FetchView):
         return Group(*lines)
 
 
-def open_fetch_view(mode: ProgressMode, *, quiet: bool, console: Console) -> FetchView:
+def open_fetch_view(mode: ProgressMode, *, quiet: bool, console: Console, shared: bool = False) -> FetchView:
     """Return the view that suits the wish, and the place that standard error goes to."""
-    match choose(mode, quiet=quiet):
+    match choose(mode, quiet=quiet, shared=shared):
         case "off":
             return FetchView()
         case "on":

@@ -94,6 +94,8 @@ def export_segment(
             converter=read_keys,
             n_tokens=1,
             metavar="KEY,KEY",
+            negative="",
+            show_default=False,
             help="Keys of user variables to export as well.",
         ),
     ] = (),

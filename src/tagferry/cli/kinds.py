@@ -16,6 +16,8 @@ class Entry(NamedTuple):
     examples: tuple[str, ...]
     usage: str = ""
     """The line of usage, where the one that is made would mislead."""
+    sections: tuple[str, ...] = ()
+    """Of the settings, those that it reads."""
 
 
 VERBS = (
@@ -45,14 +47,17 @@ VERBS = (
         "Check settings, connections, credentials and this machine; it exports nothing.\n\n"
         "The exit code is 0 when nothing failed, whatever there is to warn of.",
         ("tagferry doctor", "tagferry doctor --project-uid nxog09md", "tagferry doctor --json"),
+        sections=("growingio", "cdp", "tencent"),
     ),
     Entry(
         "emulator",
         "tagferry.cli.emulator:emulator",
-        "Run a local stand-in for the services, to try things out and to test against.",
+        "Run a local stand-in for the services, to try things out and to test against.\n\n"
+        "On a terminal it prints the settings that lead tagferry to it, as lines for the shell; anywhere else"
+        " one line of JSON, which has them too.",
         (
             "tagferry emulator --time-scale 0.01",
-            "tagferry emulator --port 8080 --rows 1000000",
+            "tagferry emulator --port 8080 --rows 1000000 --rate 50/s",
             "tagferry emulator --fault 'growingio-saas.poll=status=503 x3'",
         ),
     ),
@@ -70,6 +75,7 @@ KINDS = {
                 "tagferry export growingio-tag nxog09md 5rREn4PL --json --if-exists replace",
             ),
             "tagferry export growingio-tag [OPTIONS] PROJECT_UID TAG_ID...",
+            sections=("growingio",),
         ),
         Entry(
             "growingio-segment",
@@ -81,6 +87,7 @@ KINDS = {
                 "tagferry export growingio-segment nxog09md --all --match 'vip*' --to parquet",
             ),
             "tagferry export growingio-segment [OPTIONS] PROJECT_UID (ID... | --all)",
+            sections=("growingio",),
         ),
         Entry(
             "growingio-cdp-tag",
@@ -92,6 +99,7 @@ KINDS = {
                 "tagferry export growingio-cdp-tag --project WlGk4Daj --all --match '*vip*'",
             ),
             "tagferry export growingio-cdp-tag [OPTIONS] (TAG_KEY... | --all)",
+            sections=("cdp",),
         ),
         Entry(
             "growingio-cdp-segment",
@@ -102,6 +110,7 @@ KINDS = {
                 "tagferry export growingio-cdp-segment --project WlGk4Daj --all --match 'vip*'",
             ),
             "tagferry export growingio-cdp-segment --project ID [OPTIONS] KEY...|--all",
+            sections=("cdp",),
         ),
     ),
     "list": (
@@ -114,6 +123,7 @@ KINDS = {
                 "tagferry list growingio-segments nxog09md --match 'vip*' --json",
                 "tagferry list growingio-segments nxog09md --quiet",
             ),
+            sections=("growingio",),
         ),
         Entry(
             "growingio-variables",
@@ -123,6 +133,7 @@ KINDS = {
                 "tagferry list growingio-variables nxog09md",
                 "tagferry list growingio-variables nxog09md --quiet",
             ),
+            sections=("growingio",),
         ),
         Entry(
             "growingio-cdp-tags",
@@ -132,6 +143,7 @@ KINDS = {
                 "tagferry list growingio-cdp-tags",
                 "tagferry list growingio-cdp-tags --project WlGk4Daj --match '*会员*'",
             ),
+            sections=("cdp",),
         ),
         Entry(
             "growingio-cdp-segments",
@@ -141,6 +153,7 @@ KINDS = {
                 "tagferry list growingio-cdp-segments --project WlGk4Daj",
                 "tagferry list growingio-cdp-segments --project WlGk4Daj --json",
             ),
+            sections=("cdp",),
         ),
         Entry(
             "growingio-cdp-projects",
@@ -150,6 +163,7 @@ KINDS = {
                 "tagferry list growingio-cdp-projects",
                 "tagferry list growingio-cdp-projects --match '*测试*' --quiet",
             ),
+            sections=("cdp",),
         ),
     ),
     "fetch": (
@@ -162,6 +176,7 @@ KINDS = {
                 "tagferry fetch tencent-tags users.csv:uid --output tags.parquet --rate 79/s",
                 "cut -f1 users.tsv | tagferry fetch tencent-tags - --output - | gzip > tags.gz",
             ),
+            sections=("tencent",),
         ),
     ),
     "retry": (
@@ -173,6 +188,7 @@ KINDS = {
                 "tagferry retry tencent-tags tags.dead.jsonl",
                 "tagferry retry tencent-tags old/tags.dead.jsonl --output tags.jsonl --json",
             ),
+            sections=("tencent",),
         ),
     ),
 }

@@ -33,6 +33,7 @@ __all__ = [
     "ConvertOptions",
     "Count",
     "DoctorOptions",
+    "Exists",
     "ExportOptions",
     "FetchOptions",
     "Invocation",
@@ -64,9 +65,15 @@ class Invocation:
 
 
 def _show_duration(seconds: float) -> str:
-    return f"{seconds / 3600:g}h" if seconds % 3600 == 0 else f"{seconds:g}"
+    for length, unit in ((3600, "h"), (60, "m")):
+        if seconds % length == 0:
+            return f"{seconds / length:g}{unit}"
+    return f"{seconds:g}s"
 
 
+Exists = Annotated[
+    IfExists, Parameter(group=TRANSFER, help="What to do about a finished file that is there.")
+]
 Count = Annotated[int, Parameter(converter=whole(1, 10_000, 8), metavar="N")]
 Seconds = Annotated[float, Parameter(converter=read_seconds, metavar="S", show_default=_show_duration)]
 
@@ -139,7 +146,7 @@ _NO_RESUME = Parameter(negative="", group=TRANSFER, help="Begin unfinished files
 _RETRIES = Parameter(
     converter=whole(0, 1000, 8), metavar="N", group=TRANSFER, help="New tries in a row after a failure."
 )
-_TIMEOUT = Parameter(group=TRANSFER, help="Seconds for one API request.")
+_TIMEOUT = Parameter(group=TRANSFER, help="How long one API request may take.")
 
 
 def _deadline(help_: str) -> Parameter:
@@ -165,7 +172,9 @@ class ListOptions(PrintOptions, SettingsOptions):
     # Somebody waits in front of it.
     retries: Annotated[int, _RETRIES] = 3
     timeout: Annotated[Seconds, _TIMEOUT] = 30.0
-    deadline: Annotated[float | None, _deadline("Seconds for the whole list, or 30m, 2h, none.")] = 300.0
+    deadline: Annotated[float | None, _deadline("How long the whole list may take: 90, 30m, 2h or none.")] = (
+        300.0
+    )
 
 
 @Parameter(name="*")
@@ -218,19 +227,17 @@ class ExportOptions(ViewOptions, SettingsOptions):
     output: Annotated[
         Path, Parameter(converter=read_path, metavar="DIR", group=TRANSFER, help="Where the files go.")
     ] = Path()
-    if_exists: Annotated[
-        IfExists, Parameter(group=TRANSFER, help="What to do about a finished file that is there.")
-    ] = "error"
+    if_exists: Exists = "error"
     no_resume: Annotated[bool, _NO_RESUME] = False
     concurrency: Annotated[Count, Parameter(group=TRANSFER, help="Downloads at once.")] = 8
     retries: Annotated[int, _RETRIES] = 8
     timeout: Annotated[Seconds, _TIMEOUT] = 30.0
     stall_timeout: Annotated[
-        Seconds, Parameter(group=TRANSFER, help="Seconds in which a transfer must bring some bytes.")
+        Seconds, Parameter(group=TRANSFER, help="How long a transfer may stand still.")
     ] = 30.0
-    deadline: Annotated[float | None, _deadline("Seconds for each export in all, or 30m, 2h, none.")] = (
-        DEADLINE
-    )
+    deadline: Annotated[
+        float | None, _deadline("How long each export may take in all: 90, 30m, 2h or none.")
+    ] = DEADLINE
 
 
 @Parameter(name="*")
@@ -335,17 +342,14 @@ class FetchOptions(ViewOptions, SettingsOptions):
             " with dead letters on standard error.",
         ),
     ] = None
-    if_exists: Annotated[
-        IfExists, Parameter(group=TRANSFER, help="What to do about a finished file that is there.")
-    ] = "error"
     no_resume: Annotated[bool, _NO_RESUME] = False
     concurrency: Annotated[Count, Parameter(group=TRANSFER, help="Calls at once.")] = 100
     retries: Annotated[int, _RETRIES] = 8
     timeout: Annotated[Seconds, _TIMEOUT] = 10.0
-    stall_timeout: Annotated[
-        Seconds, Parameter(group=TRANSFER, help="Seconds in which a reply must bring some bytes.")
-    ] = 30.0
-    deadline: Annotated[float | None, _deadline("Seconds for the whole run, or 30m, 2h, none.")] = (
+    stall_timeout: Annotated[Seconds, Parameter(group=TRANSFER, help="How long a reply may stand still.")] = (
+        30.0
+    )
+    deadline: Annotated[float | None, _deadline("How long the whole run may take: 90, 30m, 2h or none.")] = (
         FETCH_DEADLINE
     )
 
@@ -365,4 +369,3 @@ class RetryOptions(FetchOptions):
             help="The output that the dead letters came from, by default the one beside them.",
         ),
     ] = None
-    if_exists: Annotated[IfExists, Parameter(show=False)] = "replace"

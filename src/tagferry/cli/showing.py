@@ -95,10 +95,16 @@ def draw_line(text: str, style: str = "") -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
-def choose(mode: ProgressMode, *, quiet: bool) -> ProgressMode:
-    """Return ``on``, ``log`` or ``off``: what suits the wish, and the place that standard error goes to."""
+def choose(mode: ProgressMode, *, quiet: bool, shared: bool = False) -> ProgressMode:
+    """Return ``on``, ``log`` or ``off``: what suits the wish, and the place that standard error goes to.
+
+    Args:
+        mode: The wish.
+        quiet: Whether nothing is to be shown that was not wished for.
+        shared: Whether others may write to the same terminal meanwhile.
+    """
     if mode == "auto":
-        terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not shared
         return "off" if quiet else "on" if terminal else "log"
     return mode
 

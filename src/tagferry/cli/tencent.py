@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from tagferry.cli.fetch import Streams, Work, run_fetch
-from tagferry.cli.options import TRANSFER, FetchOptions, Invocation, RetryOptions
+from tagferry.cli.options import TRANSFER, Exists, FetchOptions, Invocation, RetryOptions
 from tagferry.cli.words import read_input, read_path
 from tagferry.clients.tencent_im import TencentIM
 from tagferry.errors import ConfigError
@@ -84,6 +84,7 @@ def fetch_tags(
     rate: RateText = "100/s",
     service: Service = "all_member_push",
     ordered: Ordered = False,
+    if_exists: Exists = "error",
     options: FetchOptions = FetchOptions(),  # noqa: B008  # it is frozen
     invocation: Call,
 ) -> int:
@@ -109,7 +110,7 @@ def fetch_tags(
                 output,
                 ordered=ordered,
                 deadline=options.deadline,
-                if_exists=options.if_exists,
+                if_exists=if_exists,
                 resume=resume,
             ),
         )

@@ -11,6 +11,7 @@ from cyclopts import Token
 
 __all__ = [
     "number",
+    "per_second",
     "read_deadline",
     "read_file",
     "read_input",
@@ -31,9 +32,8 @@ def whole(least: int, most: int, example: int) -> Converter:
 
     def convert(_: object, tokens: Sequence[Token]) -> int:
         text = tokens[0].value
-        # Short enough for int(), which is slow on long digits.
-        if text.isascii() and text.isdigit() and len(text) <= 12 and least <= int(text) <= most:
-            return int(text)
+        if (count := _read_whole(text, least, most)) is not None:
+            return count
         raise ValueError(f"{text!r} is no whole number from {least} to {most}; write {example}, for example")
 
     return convert
@@ -53,6 +53,25 @@ def number(least: float, example: str) -> Converter:
         raise ValueError(f"{text!r} is no number of {least:g} or more; write {example}, for example")
 
     return convert
+
+
+def per_second(least: int, most: int) -> Converter:
+    """Return a converter of whole numbers a second within bounds, like ``50/s``; the unit may be left out."""
+
+    def convert(_: object, tokens: Sequence[Token]) -> int:
+        text = tokens[0].value
+        if (count := _read_whole(text.removesuffix("/s"), least, most)) is not None:
+            return count
+        raise ValueError(f"{text!r} is no rate from {least}/s to {most}/s; write 50/s, for example")
+
+    return convert
+
+
+def _read_whole(text: str, least: int, most: int) -> int | None:
+    # Short enough for int(), which is slow on long digits.
+    if text.isascii() and text.isdigit() and len(text) <= 12 and least <= int(text) <= most:
+        return int(text)
+    return None
 
 
 def read_seconds(_: object, tokens: Sequence[Token]) -> float:
