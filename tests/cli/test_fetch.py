@@ -415,7 +415,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(run, tencent, monkeypatch):
         ran = run(*FETCH, "a.txt", "--output", "-", "--progress", "off")
     assert ran.code == 0
     (line,) = ran.err.splitlines()
-    assert line.startswith("tagferry: the reader of the output has gone; stopped at ")
+    assert line.startswith("tagferry: the reader has gone; stopped at ")
 
 
 def test_what_was_dropped_in_the_last_moment_is_not_complete():

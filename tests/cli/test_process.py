@@ -283,7 +283,7 @@ def test_a_reader_of_a_stream_that_goes_away(tencent, tencent_environ, accounts)
     assert json.loads(ran.stdout)["account"] in accounts
     plan, *others = ran.stderr.splitlines()
     assert plan.endswith("3,000 accounts: 30 calls, at least 1 s")
-    assert others[0].startswith("tagferry: the reader of the output has gone; stopped at ")
+    assert others[0].startswith("tagferry: the reader has gone; stopped at ")
     assert others[1:] == ["code 0"]
 
 

@@ -185,9 +185,9 @@ def _announce(service: Emulator, ready_file: Path | None) -> None:
 
 def _greet(screen: Screen, environment: Mapping[str, str]) -> None:
     """Tell a person what to type; a program reads the line of JSON instead."""
-    screen.say("The emulator runs until Ctrl-C. In another terminal, paste these lines, then try:")
-    screen.say("  tagferry export growingio-tag nxog09md 5rREn4PL")
+    screen.say("The emulator runs until Ctrl-C. Paste this in another terminal:")
     screen.give(f"export {name}={value}" for name, value in environment.items())
+    screen.say("Then try: tagferry export growingio-tag nxog09md 5rREn4PL")
 
 
 def _write_whole(path: Path, text: str) -> None:

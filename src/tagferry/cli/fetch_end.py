@@ -92,7 +92,7 @@ class FetchEnd:
         report, tally = self.report, self._view.tally
         if self.is_unread:
             asked = f"{tally.done:,} of {show_count(tally.total, 'account')}"
-            yield f"tagferry: the reader of the output has gone; stopped at {asked}"
+            yield f"tagferry: the reader has gone; stopped at {asked}"
         elif report is not None:
             yield from _sum_up(report)
             if self._to_stream and report.failed:
