@@ -72,6 +72,19 @@ def test_troubles_are_counted_and_told():
     assert board.news == (1.0, "growingio-tag: the service asks to go slower")
 
 
+def test_a_job_that_is_made_is_waited_for():
+    board = board_of(A)
+    line = board.lines[A.kind, A.id]
+    assert "is made" in board.take(events.Submitted(**OF_A, job_id="j"), 1.0)
+    assert line.state == "polling"
+    assert "works on it" in board.take(events.Polled(**OF_A, state="running", delay=2.0), 2.0)
+    assert board.take(events.Polled(**OF_A, state="running", delay=2.0), 4.0) is None
+    board.take(events.Polled(**OF_A, state="done", delay=None), 6.0)
+    # Asked again, for a new link.
+    board.take(events.Attached(**OF_A, job_id="j"), 7.0)
+    assert line.state == "ready"
+
+
 def test_a_part_that_begins_anew_has_no_bytes():
     board = board_of(A)
     board.take(progress(OF_A, 100, 400), 1.0)
@@ -189,17 +202,31 @@ def test_notes_of_the_view():
 @pytest.mark.parametrize(
     ("id_", "shown"),
     [
-        ("seg_00007", "…ngio-cdp-segment seg_00007 "),
+        ("seg_00007", "seg_00007 "),
         ("seg_of_the_year_that_has_a_long_key_00007", "…_that_has_a_long_key_00007 "),
         ("人群" * 20, "…群" + "人群" * 6),
     ],
 )
 def test_a_name_that_is_too_long_is_cut_where_all_are_alike(id_, shown):
+    first, *_ = draw_names(SimpleNamespace(kind="growingio-cdp-segment", id=id_))
+    assert first.startswith(shown)
+
+
+def test_a_kind_is_left_out_only_where_it_tells_nothing_and_has_no_room():
+    segment = SimpleNamespace(kind="growingio-cdp-segment", id="seg_00007")
+    assert draw_names(A, segment)[:2] == [
+        "growingio-tag aaaaaaaa      waiting",
+        "…ngio-cdp-segment seg_00007 waiting",
+    ]
+    assert draw_names(A, B)[0] == "growingio-tag aaaaaaaa waiting"
+
+
+def draw_names(*exports):
     console = Console(file=io.StringIO(), width=80, height=24, force_terminal=False)
     view = LiveView(console, Clock())
-    view.expect([SimpleNamespace(kind="growingio-cdp-segment", id=id_)])
+    view.expect(exports)
     console.print(view.draw())
-    assert shown in console.file.getvalue()
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
 def test_a_job_is_told_by_its_id():

@@ -204,14 +204,16 @@ class Board:
     def _polled(self, line: Line, event: Polled, now: float) -> str | None:
         line.polls += 1
         line.due = None if event.delay is None else now + event.delay
-        if event.state == "running" and line.state == "waiting":
+        if event.state == "running" and line.state in {"waiting", "polling"}:
             line.state = "polling"
-            return f"{line.name}: the service works on it"
+            return f"{line.name}: the service works on it" if line.polls == 1 else None
         if event.state == "done" and line.state in {"waiting", "polling"}:
             line.state = "ready"
         return None
 
     def _of_job(self, line: Line, event: Submitted | Attached | UnknownStatus) -> str:
+        if line.state == "waiting":
+            line.state = "polling"
         if isinstance(event, Submitted):
             return f"{line.name}: job {plain(event.job_id)} is made"
         if isinstance(event, Attached):

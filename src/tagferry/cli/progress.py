@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tagferry.cli.board import Board, Line
 from tagferry.cli.showing import SUMMARY_SECONDS, Showing, choose, draw_line, make_live, stamped
-from tagferry.cli.text import show_bytes, show_seconds
+from tagferry.cli.text import plain, show_bytes, show_seconds
 from tagferry.events import Attached, Event, Polled, Progress, Submitted
 from tagferry.exports.outcome import ExportFailed, Outcome
 
@@ -107,30 +107,38 @@ class LiveView(View):
         room = max(2, self._console.size.height - 5)
         shown = lines if len(lines) <= room else self.board.ranked()[: room - 1]
         table = Table.grid(padding=(0, 1, 0, 0))
-        widths = self._widths(lines)
+        most = max(12, self._console.size.width // 3 + 1)
+        names = _name_all(lines, most)
+        widths = self._widths(min(max(map(cell_len, names.values()), default=0), most))
         for width, justify in zip(widths, _JUSTIFY, strict=True):
             table.add_column(no_wrap=True, overflow="ellipsis", width=width, justify=justify)
         for line in shown:
-            table.add_row(*_cells(line, self.clock(), widths[0]))
+            name = _cut(names[line.kind, line.id], widths[0])
+            table.add_row(Text(name), *_cells(line, self.clock()))
         hidden = len(lines) - len(shown)
         more = [Text(f"… and {hidden} more")] if hidden else []
         if (news := self.board.news) and self.clock() - news[0] < _NEWS_SECONDS:
             more.append(draw_line(news[1], "yellow"))
         return Group(table, *more, draw_line(self.sum_up(), "bold"))
 
-    def _widths(self, lines: list[Line]) -> tuple[int, ...]:
-        room = self._console.size.width
-        name = min(max((cell_len(line.name) for line in lines), default=0), max(12, room // 3 + 1))
+    def _widths(self, name: int) -> tuple[int, ...]:
         # What is left is for notes; rich would take room from all columns alike.
-        return name, _BAR, _SIZE, max(1, room - name - _BAR - _SIZE - 4)
+        return name, _BAR, _SIZE, max(1, self._console.size.width - name - _BAR - _SIZE - 4)
 
 
-def _cells(line: Line, now: float, width: int) -> tuple[RenderableType, ...]:
-    name = Text(_cut(line.name, width))
+def _name_all(lines: Iterable[Line], room: int) -> dict[tuple[str, str], str]:
+    """Return what each export is called; without a kind that is the same for all and finds no room."""
+    names = {(line.kind, line.id): line.name for line in lines}
+    if len({kind for kind, _ in names}) > 1 or all(cell_len(name) <= room for name in names.values()):
+        return names
+    return {key: plain(key[1]) for key in names}
+
+
+def _cells(line: Line, now: float) -> tuple[RenderableType, ...]:
     middle: RenderableType = Text(line.state, style=_STYLES.get(line.state, ""))
     if line.state == "downloading" and line.expected:
         middle = ProgressBar(total=line.expected, completed=min(line.bytes, line.expected), width=_BAR)
-    return name, middle, Text(_sizes(line)), _note(line, now)
+    return middle, Text(_sizes(line)), _note(line, now)
 
 
 def _cut(name: str, width: int) -> str:
