@@ -164,7 +164,8 @@ class Conversions:
 
     def document(self, argv: Sequence[str]) -> dict[str, Any]:
         """Return the JSON document."""
-        stop = None if self.stopped is None else describe_stop(self.stopped, self.command(argv))
+        hint = f"to go on, run: {self.command(argv)}"
+        stop = None if self.stopped is None else describe_stop(self.stopped, hint)
         whole = self.stopped is None and not self.failures
         outcome = "complete" if whole else "partial" if self.done else "failed"
         files = [_describe(task, stop) for task in self.tasks]

@@ -13,7 +13,7 @@ from tagferry.cli.conversions import Conversions, Task, check_tasks, plan_tasks
 from tagferry.cli.convert_view import ConvertView, open_convert_view
 from tagferry.cli.document import dump
 from tagferry.cli.logs import logging_to
-from tagferry.cli.options import ConvertOptions, Invocation
+from tagferry.cli.options import Call, ConvertOptions, Invocation
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import run_async, stop_on_signals
 from tagferry.cli.text import plain, show_bytes, show_count, show_seconds
@@ -34,7 +34,7 @@ Convert = Callable[[Task], Awaitable[Converted]]
 def convert(
     *file: Annotated[Path, Parameter(converter=read_path, help="CSV or JSON Lines, plain or gzip.")],
     options: ConvertOptions,
-    invocation: Annotated[Invocation, Parameter(parse=False)],
+    invocation: Call,
 ) -> int:
     """Convert files."""
     options.check()

@@ -8,10 +8,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 import anyio
-from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,7 +20,7 @@ from tagferry.cli.diagnosis import Diagnosis, Finding, is_configured, judge_erro
 from tagferry.cli.document import dump
 from tagferry.cli.logs import logging_to
 from tagferry.cli.machine import examine_machine
-from tagferry.cli.options import DoctorOptions, Invocation
+from tagferry.cli.options import Call, DoctorOptions
 from tagferry.cli.probes import examine_address
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import EXIT_CODES, Stop, run_async, stop_on_signals
@@ -41,7 +39,7 @@ def doctor(
     *,
     service: Service = "all_member_push",
     options: DoctorOptions = DoctorOptions(),  # noqa: B008  # it is frozen
-    invocation: Annotated[Invocation, Parameter(parse=False)],
+    invocation: Call,
 ) -> int:
     """Check the set-up; the exit code is 0 when nothing failed, whatever there is to warn of."""
     screen = Screen(invocation.redactor)

@@ -25,9 +25,8 @@ def describe_error(error: TagferryError) -> dict[str, Any]:
     return {"type": type(error).__name__, "code": error.code, "message": error.message, "hint": error.hint}
 
 
-def describe_stop(number: signal.Signals, command: str) -> dict[str, Any]:
-    """Return a signal that ended a run, and the command to go on, as the JSON document has them."""
-    hint = f"to go on, run: {command}"
+def describe_stop(number: signal.Signals, hint: str) -> dict[str, Any]:
+    """Return a signal that ended a run, and the next step, as the JSON document has them."""
     return {"type": "Stopped", "code": number.name, "message": f"stopped by {number.name}", "hint": hint}
 
 

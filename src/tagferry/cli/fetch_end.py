@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tagferry.cli.document import describe_error, fetch_document
+from tagferry.cli.document import describe_error, describe_stop, fetch_document
 from tagferry.cli.fetch_view import FetchView
 from tagferry.cli.report import PARTIAL, exit_code, goes_on
 from tagferry.cli.stop import EXIT_CODES
@@ -127,12 +127,10 @@ class FetchEnd:
             return f"to go on{when}: {command}{' </dev/null' if self._from_stream else ''}"
         return f"to start over{', with the accounts piped in again' if self._from_stream else ''}: {command}"
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, Any] | None:
         if self._error is not None:
             return describe_error(self._error)
-        name = self.stopped.name if self.stopped else ""
-        message = f"stopped by {name}"
-        return {"type": "Stopped", "code": name, "message": message, "hint": self._go_on()}
+        return None if self.stopped is None else describe_stop(self.stopped, self._go_on())
 
 
 def _sum_up(report: FetchReport) -> Iterator[str]:

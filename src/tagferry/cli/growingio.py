@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter, Token
 
 from tagferry.cli.export import Find, run_exports
-from tagferry.cli.options import ExportOptions, Invocation, Selection
+from tagferry.cli.options import Call, ExportOptions, Selection
 from tagferry.cli.selection import choose_exports
 from tagferry.cli.words import whole
 from tagferry.clients.growingio import GrowingIO
@@ -39,7 +39,6 @@ ExpireMinutes = Annotated[
         help="How long the download links live; they are renewed when they lapse.",
     ),
 ]
-Call = Annotated[Invocation, Parameter(parse=False)]
 
 
 def open_client(settings: Settings, options: ExportOptions, on_event: Emit) -> GrowingIO:

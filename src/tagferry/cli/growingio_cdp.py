@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from tagferry.cli.export import Find, run_exports
-from tagferry.cli.options import TRANSFER, CDPOptions, ExportOptions, Invocation, Selection
+from tagferry.cli.options import TRANSFER, Call, CDPOptions, ExportOptions, Selection
 from tagferry.cli.selection import choose_exports
 from tagferry.cli.words import read_text
 from tagferry.clients.growingio_cdp import GrowingIOCDP
@@ -20,7 +20,6 @@ from tagferry.settings import Settings
 __all__ = ["export_segment", "export_tag", "open_client"]
 
 
-Call = Annotated[Invocation, Parameter(parse=False)]
 PROJECT = "The project's id; tagferry list growingio-cdp-projects shows all."
 
 

@@ -10,7 +10,7 @@ from tagferry.cli import growingio, growingio_cdp
 from tagferry.cli.growingio import ProjectUid
 from tagferry.cli.growingio_cdp import PROJECT
 from tagferry.cli.listing import Work, run_list
-from tagferry.cli.options import ExportOptions, Invocation, ListOptions
+from tagferry.cli.options import Call, ExportOptions, ListOptions
 from tagferry.cli.words import read_text
 from tagferry.events import Emit
 from tagferry.services.growingio_cdp import SERVICE as CDP
@@ -24,8 +24,6 @@ __all__ = [
     "list_segments",
     "list_variables",
 ]
-
-Call = Annotated[Invocation, Parameter(parse=False)]
 AnyProject = Annotated[
     str | None, Parameter(name="--project", converter=read_text, metavar="ID", help=PROJECT)
 ]

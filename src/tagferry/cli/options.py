@@ -30,6 +30,7 @@ from tagferry.rows.dialect import DialectName
 
 __all__ = [
     "CDPOptions",
+    "Call",
     "ConvertOptions",
     "Count",
     "DoctorOptions",
@@ -62,6 +63,10 @@ class Invocation:
 
     argv: tuple[str, ...]
     redactor: Redactor
+
+
+Call = Annotated[Invocation, Parameter(parse=False)]
+"""What a command gets that nobody types."""
 
 
 def _show_duration(seconds: float) -> str:

@@ -171,7 +171,8 @@ class Report:
         return {"v": 1, "outcome": self.outcome, "exports": exports, "error": stop}
 
     def _describe_stop(self, argv: Sequence[str]) -> dict[str, Any] | None:
-        return None if self.stopped is None else describe_stop(self.stopped, self.command(argv))
+        hint = f"to go on, run: {self.command(argv)}"
+        return None if self.stopped is None else describe_stop(self.stopped, hint)
 
 
 def add_option(words: list[str], name: str, value: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from tagferry.cli.fetch import Streams, Work, run_fetch
-from tagferry.cli.options import TRANSFER, Exists, FetchOptions, Invocation, RetryOptions
+from tagferry.cli.options import TRANSFER, Call, Exists, FetchOptions, RetryOptions
 from tagferry.cli.words import read_input, read_path
 from tagferry.clients.tencent_im import TencentIM
 from tagferry.errors import ConfigError
@@ -19,8 +19,6 @@ from tagferry.services.tencent_im import KIND, check_sdkappid
 from tagferry.settings import Settings
 
 __all__ = ["fetch_tags", "open_client", "retry_tags"]
-
-Call = Annotated[Invocation, Parameter(parse=False)]
 Service = Annotated[
     Literal["all_member_push", "timpush"],
     Parameter(group=TRANSFER, help="The service of the app that knows tags; timpush is the successor."),

@@ -17,9 +17,9 @@ from tagferry.cli.demo.growingio_cdp import GrowingIOCDPPart
 from tagferry.cli.demo.lookups import LookupsPart
 from tagferry.cli.demo.part import Part, Stage
 from tagferry.cli.demo.service import open_service
-from tagferry.cli.document import dump
+from tagferry.cli.document import describe_stop, dump
 from tagferry.cli.logs import logging_to
-from tagferry.cli.options import TRANSFER, Invocation, ViewOptions
+from tagferry.cli.options import TRANSFER, Call, ViewOptions
 from tagferry.cli.report import PARTIAL
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import EXIT_CODES, run_async, stop_on_signals
@@ -44,7 +44,7 @@ def demo(
         ),
     ] = None,
     options: ViewOptions = ViewOptions(),  # noqa: B008  # it is frozen
-    invocation: Annotated[Invocation, Parameter(parse=False)],
+    invocation: Call,
 ) -> int:
     """Export files and look accounts up at services that run on this machine and fail on purpose."""
     options.check()
@@ -122,11 +122,7 @@ class _Show:
         return {"v": 1, "outcome": outcome, **facts, "error": stop}
 
     def _describe_stop(self) -> dict[str, Any] | None:
-        if self._stopped is None:
-            return None
-        name = self._stopped.name
-        hint = "run tagferry demo again"
-        return {"type": "Stopped", "code": name, "message": f"stopped by {name}", "hint": hint}
+        return None if self._stopped is None else describe_stop(self._stopped, "run tagferry demo again")
 
     def _conclude(self) -> Iterator[str]:
         if self._stopped is not None:
