@@ -30,7 +30,6 @@ __all__ = [
     "SERVICE",
     "ask_tags",
     "base_url_of",
-    "check_account",
     "check_identifier",
     "check_sdkappid",
     "check_service",
@@ -134,35 +133,13 @@ def check_identifier(value: object) -> str:
     raise ConfigError(f"identifier {what}", service=SERVICE, hint=hint)
 
 
-def check_account(account: object) -> str:
-    """Return an account that can be asked for.
-
-    The documents want 32 bytes of letters and digits, and their own samples keep neither rule.
-
-    Raises:
-        ConfigError: It is empty, no text, or has characters that cannot be sent.
-    """
-    if isinstance(account, str) and account:
-        # Nearly every account passes the first test, which is much the faster one.
-        if account.isprintable() or not _UNSENDABLE.search(account):
-            return account
-        msg = f"account {excerpt(repr(account), 80)} has characters that cannot be sent"
-        hint = "check the encoding of the list, and what stands between its accounts"
-    elif account == "":
-        msg, hint = "an account is empty", "leave empty lines and cells out"
-    else:
-        msg = f"an account is of type {type(account).__name__} and no text"
-        hint = "give every account as text, as str() makes it of a number"
-    raise ConfigError(msg, service=SERVICE, hint=hint)
-
-
 def ask_tags(base_url: str, service: str, accounts: Sequence[str]) -> Request:
     """Ask for the tags of accounts; the signature is not in it yet.
 
     Args:
         base_url: The API's origin.
         service: One of `COMMANDS`.
-        accounts: A list or tuple of 1 to `BATCH` accounts that `check_account` accepts, each one once.
+        accounts: A list or tuple of 1 to `BATCH` accounts that can be sent, each one once.
     """
     return Request(
         operation=KIND,
