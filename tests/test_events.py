@@ -114,42 +114,6 @@ def test_nothing_is_formatted_for_a_level_that_nobody_hears(caplog):
     assert caplog.records == []
 
 
-def test_a_listener_hears_everything_in_order_beside_the_log(caplog):
-    heard = []
-    emit = events.listen(heard.append)
-    told = [kind(**facts) for kind, (facts, _) in KINDS.items()]
-    for event in told:
-        emit(event)
-    assert heard == told
-    assert len(caplog.records) == len(told)
-
-
-def test_without_a_listener_there_is_the_log(caplog):
-    events.listen(None)(events.LinkRenewed(kind="k", id="x"))
-    assert [record.getMessage() for record in caplog.records] == ["LinkRenewed kind=k id=x"]
-
-
-def test_a_listener_that_fails_breaks_nothing_but_is_named_in_the_log(caplog):
-    def fail(event):
-        raise RuntimeError("broken view")
-
-    emit = events.listen(fail)
-    emit(events.LinkRenewed(kind="k", id="x"))
-    emit(events.LinkRenewed(kind="k", id="y"))
-    failures = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert [record.getMessage() for record in failures] == ["on_event failed for LinkRenewed"] * 2
-    assert failures[0].exc_info
-
-
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
-def test_a_listener_can_still_stop_the_program(stop):
-    def fail(event):
-        raise stop
-
-    with pytest.raises(stop):
-        events.listen(fail)(events.LinkRenewed(kind="k", id="x"))
-
-
 def test_events_can_be_told_apart_and_compared():
     one = events.LinkRenewed(kind="k", id="x")
     assert one == events.LinkRenewed(kind="k", id="x")

@@ -34,7 +34,6 @@ __all__ = [
     "Throttled",
     "TransferBroken",
     "UnknownStatus",
-    "listen",
     "log_event",
 ]
 
@@ -261,21 +260,6 @@ def log_event(event: Event) -> None:
         facts = {name: getattr(event, name) for name in event.__struct_fields__}
         text = " ".join(f"{name}={_shown(value)}" for name, value in facts.items() if value is not None)
         logger.log(level, "%s %s", type(event).__name__, text)
-
-
-def listen(on_event: Emit | None) -> Emit:
-    """Return what emits events: to the log, and to a listener whose failures break nothing but itself."""
-
-    def emit(event: Event) -> None:
-        log_event(event)
-        if on_event is not None:
-            try:
-                on_event(event)
-            except Exception:
-                # A transfer must not die of its progress view.
-                logger.exception("on_event failed for %s", type(event).__name__)
-
-    return emit
 
 
 def _shown(value: object) -> str:

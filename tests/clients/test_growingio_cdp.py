@@ -599,7 +599,7 @@ async def test_while_a_retry_waits_nothing_is_in_the_air(tmp_path):
 
         caller = world.client._caller
         backoff = msgspec.structs.replace(caller.backoff, clock=Clock())
-        world.client._caller = msgspec.structs.replace(caller, backoff=backoff)
+        world.client._jobs.caller = msgspec.structs.replace(caller, backoff=backoff)
         world.order("status=429", "status=503 retry-after=0")
         with contextlib.suppress(SubmitUnknownError):
             await world.tag().download(world.out)

@@ -21,7 +21,7 @@ from tagferry import AccountError, AuthError, ConfigError, Missing, RecordError,
 from tagferry.emulator import DEMO_IDENTIFIER, DEMO_SDKAPPID, Emulator
 from tagferry.errors import ProtocolError, RefusedError, TagferryError, UnavailableError
 from tagferry.events import BatchesHalved, OddAnswer, Retrying, Throttled
-from tagferry.services import tencent_codes
+from tagferry.services import tencent_treatment
 from tagferry.services.tencent_usersig import LIFETIME
 from tests.emulator.tencent import sign
 from tests.lookups.simulated import Network, steady
@@ -658,7 +658,7 @@ async def test_credentials_of_nobody_are_refused_at_once(tmp_path, values):
 
 async def test_a_lockout_silences_all_and_one_call_finds_out_whether_it_is_over(tmp_path, monkeypatch):
     """The minute itself is in `tests.lookups.test_quota`, in virtual time."""
-    monkeypatch.setattr(tencent_codes, "_SILENCE", 0.5)
+    monkeypatch.setattr(tencent_treatment, "_SILENCE", 0.5)
     accounts = make_accounts(2000)
     async with open_world(tmp_path, concurrency=4) as world:
         world.order("pass x3", "code=70050 & delay=0.1")

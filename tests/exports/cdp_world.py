@@ -54,7 +54,7 @@ def hasten(client: tagferry.GrowingIOCDP, *, retries: int = 8) -> tagferry.Growi
     schedule = PollSchedule(floor=0.002, cap=0.02)
     client._backend = msgspec.structs.replace(backend, backoff=hastened(backend.backoff), schedule=schedule)
     client._poller = Poller(client._backend)
-    client._caller = msgspec.structs.replace(caller, backoff=hastened(caller.backoff))
+    client._caller = client._jobs.caller = msgspec.structs.replace(caller, backoff=hastened(caller.backoff))
     return client
 
 

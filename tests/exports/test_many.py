@@ -59,7 +59,7 @@ async def test_outcomes_come_as_they_settle(world):
 async def test_no_more_downloads_than_allowed_run_at_once(world):
     world.order(*["stall@100 for=0.05"] * 9)
     running = most = 0
-    stream = world.client._transport.stream
+    stream = world.client._connection.transport.stream
 
     from contextlib import asynccontextmanager
 
@@ -74,7 +74,7 @@ async def test_no_more_downloads_than_allowed_run_at_once(world):
             finally:
                 running -= 1
 
-    world.client._transport.stream = counted
+    world.client._connection.transport.stream = counted
     async with download_all(world.tags(9), world.out, concurrency=2) as outcomes:
         assert [type(outcome) async for outcome in outcomes] == [ExportDone] * 9
     assert most == 2

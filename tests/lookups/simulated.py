@@ -14,7 +14,7 @@ import pytest
 from multidict import CIMultiDict
 
 import tagferry
-from tagferry.clients import tencent_im as client_module
+from tagferry.clients import connection
 from tagferry.emulator import (
     DEMO_IDENTIFIER,
     DEMO_SDKAPPID,
@@ -103,9 +103,9 @@ class Network:
         clock = types.SimpleNamespace(monotonic_ns=self._clock.now, time=self._clock.unix)
         for module in (service_module, tencent_application):
             monkeypatch.setattr(module, "time", clock)
-        monkeypatch.setattr(client_module, "Transport", lambda *_, **__: self)
-        monkeypatch.setattr(client_module, "SystemClock", lambda: self._clock)
-        monkeypatch.setattr(client_module, "random", types.SimpleNamespace(random=self._chance.random))
+        monkeypatch.setattr(connection, "Transport", lambda *_, **__: self)
+        monkeypatch.setattr(connection, "SystemClock", lambda: self._clock)
+        monkeypatch.setattr(connection, "random", types.SimpleNamespace(random=self._chance.random))
         forget_quotas(ORIGIN)
         chosen: dict[str, Any] = {
             "sdkappid": DEMO_SDKAPPID,

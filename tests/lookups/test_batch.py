@@ -11,8 +11,9 @@ from tagferry.events import BatchesHalved, OddAnswer, Retrying
 from tagferry.lookups.batch import Asker
 from tagferry.lookups.outcome import AccountError, AccountFailed, Missing, Tagged
 from tagferry.lookups.service import LookupService
-from tagferry.services import tencent_codes as codes
+from tagferry.services import tencent_treatment as codes
 from tagferry.services.tencent_answer import AccountFault, TagsAnswer, UserTags
+from tagferry.services.tencent_codes import CODES, Treatment
 from tagferry.wire.backoff import Backoff
 from tagferry.wire.retry import RetryBudget, RetryPolicy
 from tests.lookups.world import make_accounts
@@ -56,7 +57,7 @@ class Service:
                 batch=100,
                 workers=100,
                 rate=100.0,
-                is_spoilt=self.is_spoilt,
+                is_spoilt=codes.is_spoilt,
                 is_too_large=codes.is_too_large,
                 judge=codes.judge_account,
                 hold=lambda _: None,
@@ -65,10 +66,6 @@ class Service:
                 emit=self.events.append,
             )
         )
-
-    @staticmethod
-    def is_spoilt(error):
-        return codes.is_spoilt(error) or (isinstance(error, ProtocolError) and error.code is None)
 
     async def answer(self, accounts, tally):
         assert 1 <= len(accounts) <= 100
@@ -228,8 +225,8 @@ def test_one_answer_is_enough_to_go_on_refusing_for_ever():
 # Fault 75; the codes of the table that are for nobody in particular.
 FATAL = [
     code
-    for code, known in codes.CODES.items()
-    if known.treatment in {codes.Treatment.CONFIG, codes.Treatment.INPUT} and code != 90018
+    for code, known in CODES.items()
+    if known.treatment in {Treatment.CONFIG, Treatment.INPUT} and code != 90018
 ]
 
 

@@ -6,20 +6,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagferry.errors import AuthError, RefusedError, ThrottledError, UnavailableError
+from tagferry.errors import (
+    AuthError,
+    ConfigError,
+    ProtocolError,
+    RefusedError,
+    ThrottledError,
+    UnavailableError,
+)
 from tagferry.lookups.outcome import Verdict
-from tagferry.services.tencent_codes import (
-    CODES,
+from tagferry.services.tencent_codes import CODES, SERVICE, Treatment
+from tagferry.services.tencent_treatment import (
     HALVE,
     MISSING_CODES,
     RETRY_LIMITS,
-    SERVICE,
-    Treatment,
     error_of,
     explain,
     is_renewable,
+    is_spoilt,
     judge,
     judge_account,
+    read_treatments,
 )
 
 # R try again, T throttled, A new signature, L locked out, C configuration, I input, P one account.
@@ -168,6 +175,21 @@ def test_the_users_choice_goes_before_the_tables(code, chosen):
     assert error.retryable is (again or (chosen is Treatment.RENEW and code in {60004, 60005}))
     assert isinstance(error, AuthError) or chosen not in {Treatment.RENEW, Treatment.LOCKOUT}
     assert judge_account(code, overrides) is (Verdict.AGAIN if again else Verdict.FAILED)
+
+
+def test_the_users_choice_is_read_by_its_words():
+    assert read_treatments({1: "retry", 2: "account"}) == {1: Treatment.RETRY, 2: Treatment.ACCOUNT}
+    with pytest.raises(ConfigError, match="choose one of retry, throttle"):
+        read_treatments({1: "again"})
+
+
+def test_a_call_is_spoilt_by_an_account_or_by_what_cannot_be_read():
+    assert is_spoilt(RefusedError("x", code=90012))
+    assert not is_spoilt(RefusedError("x", code=90012), {90012: Treatment.INPUT})
+    assert not is_spoilt(RefusedError("x", code=90010))
+    assert is_spoilt(ProtocolError("x"))
+    assert not is_spoilt(ProtocolError("x", code="no-envelope"))
+    assert not is_spoilt(RefusedError("x"))
 
 
 def test_errors_travel_between_processes():

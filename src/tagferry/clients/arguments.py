@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tagferry.errors import ConfigError
 
-__all__ = ["check_retries", "check_seconds"]
+__all__ = ["check_count", "check_seconds"]
 
 
 def check_seconds(name: str, value: object, *, service: str) -> None:
@@ -18,11 +18,12 @@ def check_seconds(name: str, value: object, *, service: str) -> None:
         raise ConfigError(msg, service=service, hint="30 suits most networks")
 
 
-def check_retries(value: object, *, service: str) -> None:
-    """Refuse what is no number of retries.
+def check_count(name: str, value: object, *, least: int, service: str) -> None:
+    """Refuse what is no number of things.
 
     Raises:
-        ConfigError: It is no whole number, or negative.
+        ConfigError: It is no whole number, or too small.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ConfigError(f"retries is {value!r}", service=service, hint="give 0 or more")
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        msg = f"{name} is {value!r}"
+        raise ConfigError(msg, service=service, hint=f"give a whole number, {least} or more")

@@ -11,11 +11,10 @@ from typing import Self
 
 import aiohttp
 
-from tagferry.clients.arguments import check_retries, check_seconds
-from tagferry.clients.insecure import warn_of_clear_text
+from tagferry.clients.arguments import check_seconds
+from tagferry.clients.connection import Connection
 from tagferry.clients.listing import list_whole
-from tagferry.errors import ConfigError
-from tagferry.events import Emit, listen
+from tagferry.events import Emit
 from tagferry.exports.export import Export
 from tagferry.exports.job import Job, JobReport
 from tagferry.exports.naming import make_stem
@@ -26,16 +25,11 @@ from tagferry.services import growingio_lists as lists
 from tagferry.services import growingio_saas as saas
 from tagferry.services.growingio_listed import Listed
 from tagferry.wire.address import is_private
-from tagferry.wire.backoff import Backoff
 from tagferry.wire.call import Caller
-from tagferry.wire.clock import SystemClock
 from tagferry.wire.credential import Credential, Token
-from tagferry.wire.limiter import Limiter, shared_quota
 from tagferry.wire.message import Reply, Request
-from tagferry.wire.origin import check_base_url, check_proxy, host_of
+from tagferry.wire.origin import check_base_url, host_of
 from tagferry.wire.quota import Rate
-from tagferry.wire.retry import RetryBudget, RetryPolicy
-from tagferry.wire.transport import Transport
 
 __all__ = ["GrowingIO"]
 
@@ -83,72 +77,42 @@ class GrowingIO:
         on_event: Emit | None = None,
     ) -> None:
         self._base_url = check_base_url(base_url, service=saas.SERVICE, example=saas.BASE_URL)
-        check_seconds("timeout", timeout, service=saas.SERVICE)
         check_seconds("stall_timeout", stall_timeout, service=saas.SERVICE)
-        check_retries(retries, service=saas.SERVICE)
-        if proxy is not None:
-            check_proxy(proxy, service=saas.SERVICE)
-        self._entered = False
-        host = host_of(self._base_url)
-        self._transport = Transport(
-            saas.SERVICE, timeout=timeout, session=session, ssl=ssl, proxy=proxy, api_host=host
+        self._connection = connection = Connection(
+            saas.SERVICE,
+            (self._base_url,),
+            "tagferry.GrowingIO(...) as gio",
+            timeout=timeout,
+            retries=retries,
+            session=session,
+            ssl=ssl,
+            proxy=proxy,
+            on_event=on_event,
         )
         credential = Credential(token, name="the GrowingIO token", hint=saas.TOKEN_HINT)
-        public_key = saas.check_client_id(client_id)
-
-        def sign(request: Request, token: str) -> Request:
-            return request.with_headers(saas.authorize(token, public_key))
-
-        self._emit = emit = listen(on_event)
-        clock = SystemClock()
-        make_backoff = functools.partial(
-            Backoff, policy=RetryPolicy(retries=retries), clock=clock, chance=random.random
-        )
-        export_rate = Rate.parse(rate)
-        rates = {
-            saas.TAG: export_rate,
-            saas.SEGMENT: export_rate,
-            lists.SEGMENTS: lists.SEGMENTS_RATE,
-            lists.VARIABLES: lists.VARIABLES_RATE,
-        }
-        self._callers = {
-            operation: Caller(
-                transport=self._transport,
-                limiter=Limiter(
-                    shared_quota((self._base_url, credential.identity, operation), allowed), clock
-                ),
-                credential=credential,
-                sign=sign,
-                backoff=make_backoff(budget=RetryBudget()),
-                emit=emit,
-            )
-            for operation, allowed in rates.items()
-        }
+        self._callers = self._make_callers(credential, saas.check_client_id(client_id), Rate.parse(rate))
         self._backend = ExportService(
             name=saas.SERVICE,
             dialect="saas",
             ask_job=self._ask_job,
-            transport=self._transport,
-            private=is_private(host),
+            transport=connection.transport,
+            private=is_private(host_of(self._base_url)),
             schedule=PollSchedule(),
-            backoff=make_backoff(budget=RetryBudget()),
+            backoff=connection.backoff(),
             stall_timeout=stall_timeout,
-            emit=emit,
+            emit=connection.emit,
             writer=f"{random.getrandbits(64):016x}",
         )
         self._poller = Poller(self._backend)
 
     async def __aenter__(self) -> Self:
-        self._transport.reopen()
-        self._entered = True
-        warn_of_clear_text(self._base_url, saas.SERVICE, self._emit)
+        self._connection.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._entered = False
-        await self._transport.aclose()
+        await self._connection.aclose()
 
     def tag_users(self, project_uid: str, tag_id: str, *, expire_minutes: int = 60) -> Export:
         """Describe the export of a tag's users with their tag values, as CSV.
@@ -204,7 +168,7 @@ class GrowingIO:
             ConfigError: It can be no project UID.
             TagferryError: The service refuses, cannot be reached, or answers with something else.
         """
-        self._check_open()
+        self._connection.check_open()
         request = lists.ask_segments(self._base_url, project_uid)
         return await list_whole(self._callers[lists.SEGMENTS], request, lists.read_segments)
 
@@ -221,7 +185,7 @@ class GrowingIO:
             ConfigError: It can be no project UID.
             TagferryError: The service refuses, cannot be reached, or answers with something else.
         """
-        self._check_open()
+        self._connection.check_open()
         found: list[Listed] = []
         both: tuple[lists.Users, ...] = ("login", "visitor")
         for users in both:
@@ -229,6 +193,33 @@ class GrowingIO:
             read = functools.partial(lists.read_variables, users=users)
             found += await list_whole(self._callers[lists.VARIABLES], request, read)
         return tuple(found)
+
+    def _make_callers(
+        self, credential: Credential, public_key: str | None, export_rate: Rate
+    ) -> dict[str, Caller]:
+        """Return what makes the calls of each operation: each has a quota of its own."""
+
+        def sign(request: Request, token: str) -> Request:
+            return request.with_headers(saas.authorize(token, public_key))
+
+        connection = self._connection
+        rates = {
+            saas.TAG: export_rate,
+            saas.SEGMENT: export_rate,
+            lists.SEGMENTS: lists.SEGMENTS_RATE,
+            lists.VARIABLES: lists.VARIABLES_RATE,
+        }
+        return {
+            operation: Caller(
+                transport=connection.transport,
+                limiter=connection.limiter((self._base_url, credential.identity, operation), rate),
+                credential=credential,
+                sign=sign,
+                backoff=connection.backoff(),
+                emit=connection.emit,
+            )
+            for operation, rate in rates.items()
+        }
 
     def _export(self, kind: str, project_uid: str, id_: str, request: Request, name: str) -> Export:
         return Export(
@@ -244,14 +235,9 @@ class GrowingIO:
         )
 
     async def _ask_job(self, job: Job, what: str, urgent: bool) -> JobReport:  # noqa: FBT001
-        self._check_open()
+        self._connection.check_open()
 
         def read(reply: Reply) -> JobReport:
-            return saas.read_export(reply, what=what, now=self._backend.backoff.clock.unix())
+            return saas.read_export(reply, what=what, now=self._connection.clock.unix())
 
         return await self._callers[job.request.operation].call(job.request, read, urgent=urgent)
-
-    def _check_open(self) -> None:
-        if not self._entered:
-            hint = "open it: async with tagferry.GrowingIO(...) as gio"
-            raise ConfigError("the client is not open", service=saas.SERVICE, hint=hint)

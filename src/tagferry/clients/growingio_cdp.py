@@ -6,21 +6,20 @@ import dataclasses
 import functools
 import random
 import ssl as tls
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
 import aiohttp
-import msgspec
-from yarl import URL
 
-from tagferry.clients.arguments import check_retries, check_seconds
-from tagferry.clients.insecure import warn_of_clear_text
+from tagferry.clients.arguments import check_count, check_seconds
+from tagferry.clients.connection import Connection
+from tagferry.clients.growingio_cdp_files import HINTS, LAPSED, FileAccess
+from tagferry.clients.growingio_cdp_jobs import Jobs
 from tagferry.clients.listing import list_pages, list_whole
-from tagferry.errors import AuthError, ConfigError, RefusedError, TagferryError
-from tagferry.events import Emit, listen
+from tagferry.errors import ConfigError
+from tagferry.events import Emit
 from tagferry.exports.export import Export
-from tagferry.exports.job import Job, JobReport
 from tagferry.exports.naming import make_stem
 from tagferry.exports.poller import Poller
 from tagferry.exports.schedule import PollSchedule
@@ -30,29 +29,15 @@ from tagferry.services import growingio_cdp as cdp
 from tagferry.services import growingio_lists as lists
 from tagferry.services.growingio_listed import Listed
 from tagferry.wire.address import is_private
-from tagferry.wire.backoff import Backoff
-from tagferry.wire.call import Caller, Intent
-from tagferry.wire.clock import SystemClock
+from tagferry.wire.call import Caller
 from tagferry.wire.credential import Credential, Token
-from tagferry.wire.limiter import Limiter, shared_quota
-from tagferry.wire.message import Reply, Request
-from tagferry.wire.origin import check_base_url, check_proxy, host_of
+from tagferry.wire.message import Request
+from tagferry.wire.origin import check_base_url, host_of
 from tagferry.wire.quota import Rate
-from tagferry.wire.retry import RetryBudget, RetryPolicy
-from tagferry.wire.secret import Secret
-from tagferry.wire.transport import Transport
 
 __all__ = ["GrowingIOCDP"]
 
 _EXAMPLE = "http://cdp.example.com"
-_LAPSED = frozenset({404, 410})
-"""The links of a job never change: these say that its files are gone."""
-_NOT_FOUND = 404
-_FILE_HINTS = {
-    400: "the download host does not take the path as the service gave it; check the download URL",
-    401: "the download host wants a good token; it is given to the API's own origin and to download_url only",
-    403: "the token's user may not fetch this file, or the download host wants a token",
-}
 
 
 class GrowingIOCDP:
@@ -109,74 +94,60 @@ class GrowingIOCDP:
         self._download_url = check_base_url(
             download_url or self._base_url, service=cdp.SERVICE, example=_EXAMPLE
         )
-        check_seconds("timeout", timeout, service=cdp.SERVICE)
         check_seconds("stall_timeout", stall_timeout, service=cdp.SERVICE)
-        check_retries(retries, service=cdp.SERVICE)
-        _check_jobs(max_jobs)
-        if proxy is not None:
-            check_proxy(proxy, service=cdp.SERVICE)
-        self._scheme, self._language = cdp.check_scheme(scheme), cdp.check_language(language)
-        self._trusted = {URL(self._base_url).origin(), URL(self._download_url).origin()}
-        self._specs: dict[str, cdp.ExportSpec] = {}
-        self._below: bool | None = None  # whether this server tells of jobs below their project only
-        self._entered = False
-        self._emit = listen(on_event)
-        host, clock = host_of(self._base_url), SystemClock()
-        self._transport = Transport(
+        check_count("max_jobs", max_jobs, least=1, service=cdp.SERVICE)
+        scheme, self._language = cdp.check_scheme(scheme), cdp.check_language(language)
+        addresses = (self._base_url, self._download_url)
+        self._connection = connection = Connection(
             cdp.SERVICE,
+            addresses,
+            "tagferry.GrowingIOCDP(...) as cdp",
             timeout=timeout,
+            retries=retries,
             session=session,
             ssl=ssl,
             proxy=proxy,
-            api_host=host_of(self._download_url),
+            on_event=on_event,
         )
-        self._credential = Credential(token, name="the GrowingIO CDP token", hint=cdp.TOKEN_HINT)
-
-        def make_backoff() -> Backoff:
-            policy = RetryPolicy(retries=retries)
-            return Backoff(policy=policy, budget=RetryBudget(), clock=clock, chance=random.random)
-
-        key = (self._base_url, self._credential.identity)
+        credential = Credential(token, name="the GrowingIO CDP token", hint=cdp.TOKEN_HINT)
         self._caller = Caller(
-            transport=self._transport,
-            limiter=Limiter(shared_quota(key, Rate.parse(rate)), clock),
-            credential=self._credential,
-            sign=self._sign,
-            backoff=make_backoff(),
-            emit=self._emit,
+            transport=connection.transport,
+            limiter=connection.limiter((self._base_url, credential.identity), Rate.parse(rate)),
+            credential=credential,
+            sign=functools.partial(_sign, scheme, self._language),
+            backoff=connection.backoff(),
+            emit=connection.emit,
         )
+        self._jobs = jobs = Jobs(self._base_url, self._download_url, connection, self._caller)
+        access = FileAccess(credential, scheme, addresses)
         self._backend = ExportService(
             name=cdp.SERVICE,
             dialect="cdp",
-            ask_job=self._ask_job,
-            submissions=Submissions(cdp.SERVICE, self._post, self._attach, max_jobs),
-            transport=self._transport,
-            private=is_private(host) or is_private(host_of(self._download_url)),
-            file_headers=self._file_headers,
-            renew_headers=self._renew_headers,
-            file_hints=_FILE_HINTS,
-            lapsed=_LAPSED,
+            ask_job=jobs.ask,
+            submissions=Submissions(cdp.SERVICE, jobs.make, jobs.attach, max_jobs),
+            transport=connection.transport,
+            private=any(is_private(host_of(address)) for address in addresses),
+            file_headers=access.headers,
+            renew_headers=access.renew,
+            file_hints=HINTS,
+            lapsed=LAPSED,
             renews=False,
             schedule=PollSchedule(),
-            backoff=make_backoff(),
+            backoff=connection.backoff(),
             stall_timeout=stall_timeout,
-            emit=self._emit,
+            emit=connection.emit,
             writer=f"{random.getrandbits(64):016x}",
         )
         self._poller = Poller(self._backend)
 
     async def __aenter__(self) -> Self:
-        self._transport.reopen()
-        self._entered = True
-        warn_of_clear_text(self._base_url, cdp.SERVICE, self._emit)
-        warn_of_clear_text(self._download_url, cdp.SERVICE, self._emit)
+        self._connection.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._entered = False
-        await self._transport.aclose()
+        await self._connection.aclose()
 
     def tag_users(
         self,
@@ -271,7 +242,7 @@ class GrowingIOCDP:
         Raises:
             TagferryError: The service could not be asked, or refused.
         """
-        self._check_open()
+        self._connection.check_open()
         ask = functools.partial(lists.ask_cdp_tags, self._base_url, project=project, space=space)
         return await list_pages(self._caller, ask, lists.read_cdp_tags, service=cdp.SERVICE)
 
@@ -285,7 +256,7 @@ class GrowingIOCDP:
         Raises:
             TagferryError: The service could not be asked, or refused.
         """
-        self._check_open()
+        self._connection.check_open()
         ask = functools.partial(lists.ask_cdp_segments, self._base_url, project=project, space=space)
         return await list_pages(self._caller, ask, lists.read_cdp_segments, service=cdp.SERVICE)
 
@@ -295,7 +266,7 @@ class GrowingIOCDP:
         Raises:
             TagferryError: The service could not be asked, or refused.
         """
-        self._check_open()
+        self._connection.check_open()
         return await list_whole(self._caller, lists.ask_cdp_projects(self._base_url), lists.read_cdp_projects)
 
     def _export(self, spec: cdp.ExportSpec) -> Export:
@@ -310,79 +281,9 @@ class GrowingIOCDP:
             backend=self._backend,
             poller=self._poller,
         )
-        self._specs[export.digest] = spec
+        self._jobs.note(export, spec)
         return export
 
-    def _sign(self, request: Request, token: str) -> Request:
-        return request.with_headers(cdp.authorize(token, self._scheme, self._language))
 
-    async def _file_headers(self, url: URL) -> Mapping[str, str]:
-        if url.origin() not in self._trusted:
-            return {}
-        headers = cdp.authorize(await self._credential.value(), self._scheme)
-        return {name: Secret(value) for name, value in headers.items()}
-
-    async def _renew_headers(self, refused: Mapping[str, str]) -> bool:
-        sent = refused.get("Authorization")
-        if sent is None:
-            return False
-        return await self._credential.renew(Secret(sent.removeprefix(self._scheme).lstrip()))
-
-    async def _post(self, export: Export, intent: Intent) -> str:
-        self._check_open()
-
-        def read(reply: Reply) -> str:
-            return cdp.read_submit(reply, what=export.name, now=self._now())
-
-        def lost(error: TagferryError) -> TagferryError:
-            return cdp.submit_unknown(export.name, error.message)
-
-        return await self._caller.call(export.request, read, urgent=True, lost=lost, intent=intent)
-
-    def _attach(self, export: Export, job_id: str) -> Job:
-        spec = self._specs[export.digest]
-        first, other = (cdp.ask_result(self._base_url, job_id, spec, other=one) for one in (False, True))
-        return Job(job_id, first, other if other.url != first.url else None)
-
-    async def _ask_job(self, job: Job, what: str, urgent: bool) -> JobReport:  # noqa: FBT001
-        self._check_open()
-        first, second = job.request, job.other
-        if second is not None and self._is_below(second) == self._below:
-            first, second = second, first
-        try:
-            return await self._ask_result(first, what, urgent=urgent)
-        except RefusedError as error:
-            if error.code != _NOT_FOUND or second is None:
-                raise
-            refused = error
-        # Versions differ in where they tell the state of a job of a project.
-        try:
-            report = await self._ask_result(second, what, urgent=urgent)
-        except (RefusedError, AuthError):
-            raise refused from None
-        self._below = self._is_below(second)
-        return report
-
-    def _is_below(self, request: Request) -> bool:
-        return request.url.startswith(f"{self._base_url}/v1/api/projects/")
-
-    async def _ask_result(self, request: Request, what: str, *, urgent: bool) -> JobReport:
-        def read(reply: Reply) -> JobReport:
-            return cdp.read_result(reply, what=what, now=self._now())
-
-        report = await self._caller.call(request, read, urgent=urgent)
-        links = tuple(cdp.make_link(self._download_url, uri) for uri in report.links)
-        return msgspec.structs.replace(report, links=links)
-
-    def _now(self) -> float:
-        return self._backend.backoff.clock.unix()
-
-    def _check_open(self) -> None:
-        if not self._entered:
-            hint = "open it: async with tagferry.GrowingIOCDP(...) as cdp"
-            raise ConfigError("the client is not open", service=cdp.SERVICE, hint=hint)
-
-
-def _check_jobs(value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"max_jobs is {value!r}", service=cdp.SERVICE, hint="give at least 1")
+def _sign(scheme: str, language: str | None, request: Request, token: str) -> Request:
+    return request.with_headers(cdp.authorize(token, scheme, language))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import random
 import ssl as tls
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -14,10 +13,11 @@ from typing import BinaryIO, Self
 
 import aiohttp
 
-from tagferry.clients.arguments import check_retries, check_seconds
-from tagferry.clients.insecure import warn_of_clear_text
-from tagferry.errors import ConfigError, ProtocolError, TagferryError
-from tagferry.events import Emit, listen
+from tagferry.clients.arguments import check_count, check_seconds
+from tagferry.clients.connection import Connection
+from tagferry.clients.tencent_credential import hide, make_credential
+from tagferry.errors import ConfigError
+from tagferry.events import Emit
 from tagferry.lookups.accounts import check_accounts, check_accounts_argument
 from tagferry.lookups.fetch import DEADLINE, Accounts, Job, fetch, pipe, retry
 from tagferry.lookups.outcome import (
@@ -33,30 +33,21 @@ from tagferry.lookups.stream import stream
 from tagferry.lookups.target import IfExists, Target
 from tagferry.services import tencent_im as im
 from tagferry.services.tencent_answer import TagsAnswer, read_tags
-from tagferry.services.tencent_codes import (
+from tagferry.services.tencent_treatment import (
     RETRY_LIMITS,
-    Treatment,
     is_renewable,
     is_spoilt,
     is_too_large,
     judge_account,
+    read_treatments,
 )
-from tagferry.services.tencent_usersig import LIFETIME, check_secret_key, make_user_sig
-from tagferry.wire.backoff import Backoff
 from tagferry.wire.call import Caller, Tally
-from tagferry.wire.clock import Clock, SystemClock
-from tagferry.wire.credential import Credential, Token
-from tagferry.wire.limiter import Limiter, shared_quota
+from tagferry.wire.credential import Token
 from tagferry.wire.message import Reply
-from tagferry.wire.origin import check_base_url, check_proxy, host_of
+from tagferry.wire.origin import check_base_url
 from tagferry.wire.quota import SECOND, Rate
-from tagferry.wire.retry import RetryBudget, RetryPolicy
-from tagferry.wire.secret import Secret
-from tagferry.wire.transport import Transport
 
 __all__ = ["TencentIM"]
-
-_RENEW_AFTER = 0.9 * LIFETIME
 
 
 class TencentIM:
@@ -117,50 +108,36 @@ class TencentIM:
         proxy: str | None = None,
         on_event: Emit | None = None,
     ) -> None:
-        self._app = im.check_sdkappid(sdkappid)
-        self._admin = im.check_identifier(identifier)
+        app, admin = im.check_sdkappid(sdkappid), im.check_identifier(identifier)
         self._command = im.check_service(service)
         self._base_url = _choose_origin(region, base_url)
-        check_seconds("timeout", timeout, service=im.SERVICE)
         check_seconds("stall_timeout", stall_timeout, service=im.SERVICE)
-        _check_concurrency(concurrency)
-        check_retries(retries, service=im.SERVICE)
-        self._treatments = _read_treatments(codes or {})
-        if proxy is not None:
-            check_proxy(proxy, service=im.SERVICE)
-        self._clock = SystemClock()
+        check_count("concurrency", concurrency, least=1, service=im.SERVICE)
+        self._treatments = read_treatments(codes or {})
         quota_rate = Rate.parse(rate)
-        credential = _make_credential(
-            self._app, self._admin, _hide(secret_key), _hide(user_sig), clock=self._clock
-        )
-        self._emit = emit = listen(on_event)
-        self._entered = False
-        self._transport = Transport(
+        self._connection = connection = Connection(
             im.SERVICE,
+            (self._base_url,),
+            "tagferry.TencentIM(...) as im",
             timeout=timeout,
             stall_timeout=stall_timeout,
+            retries=retries,
             session=session,
             ssl=ssl,
             proxy=proxy,
-            api_host=host_of(self._base_url),
+            on_event=on_event,
         )
-        limiter = Limiter(
-            shared_quota((self._base_url, self._app, im.COMMANDS[service]), quota_rate), self._clock
-        )
-        backoff = Backoff(
-            policy=RetryPolicy(retries=retries, limits=RETRY_LIMITS),
-            budget=RetryBudget(),
-            clock=self._clock,
-            chance=random.random,
-        )
+        credential = make_credential(app, admin, hide(secret_key), hide(user_sig), clock=connection.clock)
+        limiter = connection.limiter((self._base_url, app, im.COMMANDS[service]), quota_rate)
+        backoff = connection.backoff(RETRY_LIMITS)
         self._caller = Caller(
-            transport=self._transport,
+            transport=connection.transport,
             limiter=limiter,
             credential=credential,
-            sign=im.make_signer(self._app, self._admin, random.random),
+            sign=im.make_signer(app, admin, backoff.chance),
             renewable=functools.partial(is_renewable, overrides=self._treatments),
             backoff=backoff,
-            emit=emit,
+            emit=connection.emit,
         )
         self._service = LookupService(
             name=im.SERVICE,
@@ -169,26 +146,23 @@ class TencentIM:
             batch=im.BATCH,
             workers=min(quota_rate.calls, concurrency),
             rate=quota_rate.calls * SECOND / quota_rate.period,
-            is_spoilt=self._is_spoilt,
+            is_spoilt=functools.partial(is_spoilt, overrides=self._treatments),
             is_too_large=is_too_large,
             judge=functools.partial(judge_account, overrides=self._treatments),
             hold=limiter.hold,
-            settings={"SDKAppID": str(self._app), "service": service, "address": self._base_url},
+            settings={"SDKAppID": str(app), "service": service, "address": self._base_url},
             backoff=backoff,
-            emit=emit,
+            emit=connection.emit,
         )
 
     async def __aenter__(self) -> Self:
-        self._transport.reopen()
-        self._entered = True
-        warn_of_clear_text(self._base_url, im.SERVICE, self._emit)
+        self._connection.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._entered = False
-        await self._transport.aclose()
+        await self._connection.aclose()
 
     async def get_tags(self, accounts: Iterable[str]) -> TagResult:
         """Look up the tags of some accounts and hold them all in memory.
@@ -344,19 +318,12 @@ class TencentIM:
         )
 
     async def _ask(self, accounts: Sequence[str], tally: Tally) -> TagsAnswer:
-        if not self._entered:
-            hint = "open it: async with tagferry.TencentIM(...) as im"
-            raise ConfigError("the client is not open", service=im.SERVICE, hint=hint)
+        self._connection.check_open()
         request = im.ask_tags(self._base_url, self._command, accounts)
         return await self._caller.call(request, self._read, tally=tally)
 
     def _read(self, reply: Reply) -> TagsAnswer:
-        return read_tags(reply, now=self._clock.unix(), overrides=self._treatments)
-
-    def _is_spoilt(self, error: TagferryError) -> bool:
-        # Tags in a shape that nobody documented, or too many of them, are the fault of one account as well.
-        unreadable = isinstance(error, ProtocolError) and error.code is None
-        return unreadable or is_spoilt(error, self._treatments)
+        return read_tags(reply, now=self._connection.clock.unix(), overrides=self._treatments)
 
 
 def _choose_origin(region: str | None, base_url: str | None) -> str:
@@ -366,58 +333,3 @@ def _choose_origin(region: str | None, base_url: str | None) -> str:
         msg = f"both a region ({region}) and a base URL are given"
         raise ConfigError(msg, service=im.SERVICE, hint="give one of them")
     return check_base_url(base_url, service=im.SERVICE, example=im.REGIONS["china"])
-
-
-def _check_concurrency(value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"concurrency is {value!r}", service=im.SERVICE, hint="give at least 1")
-
-
-def _read_treatments(codes: Mapping[int, str]) -> Mapping[int, Treatment]:
-    known = {one.value: one for one in Treatment}
-    for code, chosen in codes.items():
-        if chosen not in known:
-            msg = f"code {code!r} cannot be treated as {chosen!r}"
-            raise ConfigError(msg, service=im.SERVICE, hint=f"choose one of {', '.join(known)}")
-    return {code: known[chosen] for code, chosen in codes.items()}
-
-
-def _hide(secret: Token | None) -> Token | None:
-    """Return a secret such that no traceback with local variables shows it; what can be none is empty."""
-    text = secret if isinstance(secret, str) else ""
-    return secret if secret is None or callable(secret) else Secret(text)
-
-
-def _make_credential(
-    sdkappid: int, identifier: str, secret_key: object, user_sig: Token | None, *, clock: Clock
-) -> Credential:
-    if (secret_key is None) == (user_sig is None):
-        how = "neither a secret key nor a UserSig is given"
-        how = how if secret_key is None else "both a secret key and a UserSig are given"
-        hint = "the secret key is in the Chat console; set TAGFERRY_TENCENT_SECRET_KEY"
-        raise ConfigError(how, service=im.SERVICE, hint=hint)
-    name, hint = "the UserSig", "make one for this SDKAppID and identifier, or give the secret key"
-    if user_sig is not None:
-        return Credential(user_sig, name=name, hint=hint)
-    maker = _SigMaker(sdkappid, identifier, check_secret_key(secret_key), clock)
-    return Credential(maker, name=name, hint=hint, fresh=maker.is_fresh)
-
-
-class _SigMaker:
-    """Makes signatures, each for about a day, and a new one in good time."""
-
-    def __init__(self, sdkappid: int, identifier: str, key: Secret, clock: Clock) -> None:
-        self._make = functools.partial(make_user_sig, sdkappid, key, identifier)
-        self._clock = clock
-        self._made = 0.0
-        self._count = 0
-
-    async def __call__(self) -> str:
-        self._made = self._clock.unix()
-        # Two signatures of one second would be the same text, and the service may have voided the first.
-        self._count += 1
-        return self._make(lifetime=LIFETIME + self._count, now=self._made)
-
-    def is_fresh(self) -> bool:
-        # A clock that was set back makes the signature one of the future.
-        return 0 <= self._clock.unix() - self._made < _RENEW_AFTER

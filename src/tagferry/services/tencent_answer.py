@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from tagferry.errors import ProtocolError, TagferryError, UnavailableError
-from tagferry.services.tencent_codes import NO_CODE, NO_ENVELOPE, SERVICE, Treatment, error_of, explain
+from tagferry.services.tencent_codes import SERVICE, Treatment
+from tagferry.services.tencent_treatment import NO_CODE, NO_ENVELOPE, error_of, explain
 from tagferry.wire.excerpt import excerpt
 from tagferry.wire.message import Reply
 from tagferry.wire.status import refusal
