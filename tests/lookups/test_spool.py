@@ -14,8 +14,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tagferry.errors import DiskError, IntegrityError
+from tagferry.lookups import buckets, spool_file
 from tagferry.lookups import spool as spool_module
-from tagferry.lookups.spool import Digest, Spool, SpoolReader, SpoolReport
+from tagferry.lookups.spool import Digest, Spool, SpoolReport
+from tagferry.lookups.spool_reader import SpoolReader
 
 
 def make_accounts(count, kinds, seed):
@@ -38,8 +40,10 @@ def path(tmp_path):
 
 def lower(patch):
     """Lower the bounds so far that a few accounts fill buckets, layers and blocks."""
-    for name, value in [("_FEW", 8), ("_DEALT", 30), ("_BLOCK", 40), ("_FLAGS", 3)]:
-        patch.setattr(spool_module, name, value)
+    patch.setattr(spool_module, "_FEW", 8)
+    for name, value in [("_DEALT", 30), ("BLOCK", 40), ("_FLAGS", 3)]:
+        patch.setattr(buckets, name, value)
+    patch.setattr(spool_file, "BLOCK", 40)
 
 
 @pytest.fixture
@@ -72,8 +76,9 @@ def spool(path, blocks):
 
 
 def read_all(path, batch=100, most=7, start=0):
-    reader, batches = SpoolReader(path, batch, start), []
+    reader, batches = SpoolReader(path, batch), []
     try:
+        reader.skip(start)
         while some := reader.read(most):
             assert len(some) <= most
             batches += some
@@ -137,7 +142,7 @@ def test_large_accounts_count_by_their_bytes(path, monkeypatch):
 
 def test_memory_does_not_grow_with_the_input(path, monkeypatch):
     monkeypatch.setattr(spool_module, "_FEW", 1000)
-    monkeypatch.setattr(spool_module, "_DEALT", 16 * 1024)
+    monkeypatch.setattr(buckets, "_DEALT", 16 * 1024)
     peaks = []
     for count in (20_000, 160_000):
         tracemalloc.start()
@@ -224,7 +229,7 @@ def test_a_discarded_spool_leaves_nothing(path, small, many):
 
 def test_short_writes_are_gone_on_with(path, small, monkeypatch):
     write = os.write
-    monkeypatch.setattr(spool_module.os, "write", lambda handle, text: write(handle, text[:7]))
+    monkeypatch.setattr(spool_file.os, "write", lambda handle, text: write(handle, text[:7]))
     check_against_oracle(path, [str(number % 60) for number in range(100)], [30])
 
 
@@ -233,7 +238,7 @@ class Broken:
 
     def __init__(self, patch, name, call, error):
         self._real, self._left, self._error = getattr(os, name), call, error
-        patch.setattr(spool_module.os, name, self)
+        patch.setattr(spool_file.os, name, self)
 
     def __call__(self, *args, **kwargs):
         self._left -= 1
@@ -328,9 +333,10 @@ def test_a_batch_of_a_number_always_holds_the_same(tmp_path_factory, count, batc
     spool(path, [[account.encode() for account in accounts]])
     expected = [accounts[at : at + batch] for at in range(0, count, batch)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spool_module, "_BLOCK", block)
+        patch.setattr(spool_file, "BLOCK", block)
         assert read_all(path, batch, 5, start) == expected[start:]
-        reader, at = SpoolReader(path, batch, start), start
+        reader, at = SpoolReader(path, batch), start
+        reader.skip(start)
         for most, skipped in steps:
             assert reader.read(most) == expected[at : at + most]
             at += most
@@ -347,8 +353,10 @@ def test_a_spool_that_is_cut_is_not_whole(path):
     with pytest.raises(IntegrityError, match="is cut"):
         reader.read(5)
     reader.close()
+    reader = SpoolReader(path, 1)
     with pytest.raises(IntegrityError, match="is cut"):
-        SpoolReader(path, 1, 5)
+        reader.skip(5)
+    reader.close()
 
 
 def test_a_spool_that_is_gone_or_a_link_cannot_be_read(path):

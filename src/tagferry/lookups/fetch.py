@@ -26,7 +26,7 @@ from tagferry.lookups.parquet import make_table
 from tagferry.lookups.pipe import PipePlace
 from tagferry.lookups.saver import Saver
 from tagferry.lookups.service import LookupService
-from tagferry.lookups.spool import SpoolReader
+from tagferry.lookups.spool_reader import SpoolReader
 from tagferry.lookups.target import Target, output_of
 from tagferry.lookups.watermark import Watermark
 from tagferry.lookups.window import Window
