@@ -251,7 +251,7 @@ def test_arrows_between_packages_go_one_way(name):
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_http_is_spoken_by_the_transport_only(name):
     # The demo asks the emulator in another process what it served.
-    speakers = {"wire.transport", "clients", "emulator", "cli.demo"}
+    speakers = {"wire.transport", "wire.failure", "wire.resolver", "clients", "emulator", "cli.demo"}
     users = {module.partition(".")[0] for module, _ in imports(MODULES[name])}
     if "aiohttp" in users:
         assert any(name == one or name.startswith(f"{one}.") for one in speakers), f"{name} imports aiohttp"

@@ -20,12 +20,12 @@ from tagferry.events import Retrying, Throttled
 from tagferry.wire.backoff import Backoff
 from tagferry.wire.call import Caller
 from tagferry.wire.credential import Credential
+from tagferry.wire.failure import NOT_SENT
 from tagferry.wire.limiter import Limiter
 from tagferry.wire.message import Head, Reply, Request
 from tagferry.wire.quota import SECOND, Quota, Rate
 from tagferry.wire.retry import RetryBudget, RetryPolicy
 from tagferry.wire.status import refusal
-from tagferry.wire.transport import NOT_SENT
 from tests.standing import assert_no_secret
 from tests.virtual import UNIX_START, VirtualClock, run_virtual
 

@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from tagferry.errors import ConfigError, ProtocolError, RefusedError, TagferryError, UnavailableError
-from tagferry.wire import transport as module
+from tagferry.wire import resolver
 from tagferry.wire.message import Head, Request
 from tagferry.wire.transport import MAX_REPLY, Transport
 from tests.standing import assert_no_secret
@@ -577,7 +577,7 @@ def names(monkeypatch):
             "api.inside.example": ["10.0.0.2"],
         }
     )
-    monkeypatch.setattr(module, "DefaultResolver", lambda: names)
+    monkeypatch.setattr(resolver, "DefaultResolver", lambda: names)
     return names
 
 

@@ -12,10 +12,11 @@ from tagferry.errors import AuthError, ConfigError, SubmitUnknownError, Tagferry
 from tagferry.events import Emit, Retrying, Throttled
 from tagferry.wire.backoff import Backoff
 from tagferry.wire.credential import Credential
+from tagferry.wire.failure import NOT_SENT
 from tagferry.wire.limiter import Limiter
 from tagferry.wire.message import Reply, Request
 from tagferry.wire.quota import Permit
-from tagferry.wire.transport import NOT_SENT, Transport
+from tagferry.wire.transport import Transport
 
 __all__ = ["Caller", "Intent", "Tally"]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 import ssl as tls
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -11,22 +9,18 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import anyio
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
-from tagferry.errors import ConfigError, ProtocolError, RefusedError, TagferryError, UnavailableError
+from tagferry.errors import ConfigError, ProtocolError, TagferryError
 from tagferry.wire.address import is_private
-from tagferry.wire.excerpt import excerpt
+from tagferry.wire.failure import ResendError, failure_of
 from tagferry.wire.message import Head, Reply, Request
+from tagferry.wire.resolver import PublicResolver
 
 if TYPE_CHECKING:
     from aiohttp.client_middlewares import ClientHandlerType
 
-__all__ = ["NOT_SENT", "Body", "Transport"]
-
-NOT_SENT = frozenset({"connect", "tls"})
-"""Codes of failures before a byte of the request left."""
+__all__ = ["Body", "Transport"]
 
 MAX_REPLY = 8 * 1024 * 1024
 """The largest API reply that is read, in bytes; the largest documented one is about 3 MB."""
@@ -80,7 +74,7 @@ class Transport:
         self._api: aiohttp.ClientSession | None = None
         self._single: aiohttp.ClientSession | None = None
         self._files: aiohttp.ClientSession | None = None
-        self._resolver: _PublicResolver | None = None
+        self._resolver: PublicResolver | None = None
 
     def reopen(self) -> None:
         """Allow connections again after `aclose`."""
@@ -122,8 +116,8 @@ class Transport:
                 return reply
             msg = f"{self._service} sent a reply of more than {MAX_REPLY} bytes"
             failure = ProtocolError(msg, service=self._service)
-        except (TimeoutError, aiohttp.ClientError, OSError, _ResendError) as error:
-            failure = self._translate(error, request.operation, request.url)
+        except (TimeoutError, aiohttp.ClientError, OSError, ResendError) as error:
+            failure = self._failure(error, request.operation, request.url)
         # Outside of the handler: the library's exception holds URLs and headers and must not be our context.
         # Nor must its response stand in a frame of the traceback: its `repr` shows the URL, and a query may
         # be a credential.
@@ -193,7 +187,7 @@ class Transport:
                     proxy=self._proxy,
                 )
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            failure = self._translate(error, "download", str(url))
+            failure = self._failure(error, "download", str(url))
         raise failure
 
     async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
@@ -202,7 +196,7 @@ class Transport:
             async for chunk in response.content.iter_any():
                 yield chunk
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            failure = self._translate(error, "download", str(response.url))
+            failure = self._failure(error, "download", str(response.url))
         else:
             return
         # A reader that was late never saw what came before the break; without this, a connection that
@@ -241,7 +235,7 @@ class Transport:
     def _file_session(self) -> aiohttp.ClientSession:
         if self._files is None:
             if not (self._proxy or is_private(self._api_host)):
-                self._resolver = _PublicResolver(self._api_host)
+                self._resolver = PublicResolver(self._api_host)
             self._files = aiohttp.ClientSession(
                 # How many run at once is bounded where downloads are started.
                 connector=aiohttp.TCPConnector(limit=0, resolver=self._resolver),
@@ -251,28 +245,8 @@ class Transport:
             )
         return self._files
 
-    def _translate(self, error: BaseException, operation: str, url: str) -> TagferryError:
-        host = URL(url, encoded=True).host or "the host"
-        if isinstance(error, (aiohttp.ClientSSLError, tls.SSLError)):
-            reason = getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
-            return RefusedError(
-                f"no trusted TLS connection to {host}: {excerpt(str(reason))}",
-                service=self._service,
-                code="tls",
-                hint="check the base URL and the certificates of this machine; pass ssl= for a private CA",
-            )
-        if isinstance(getattr(error, "os_error", None), _PrivateAddressError):
-            msg = f"{host} leads to a private address, which a link of a public service must not"
-            return ProtocolError(msg, service=self._service, code="private-address")
-        reason = _reason(error, self._timeout)
-        msg = f"no answer from {host} ({operation}): {reason}"
-        connected = not isinstance(error, _NO_CONNECTION)
-        return UnavailableError(
-            msg,
-            service=self._service,
-            code=None if connected else "connect",
-            hint="check the network and the base URL",
-        )
+    def _failure(self, error: BaseException, operation: str, url: str) -> TagferryError:
+        return failure_of(error, operation, url, service=self._service, timeout=self._timeout)
 
 
 def _open_session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
@@ -294,39 +268,8 @@ def _connect_within(timeout: float) -> float:
     return max(timeout - 1, min(5.0, 0.999 * timeout))
 
 
-_NO_CONNECTION = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    # A proxy did not connect us.
-    aiohttp.ClientHttpProxyError,
-)
-
-
-def _reason(error: BaseException, timeout: float) -> str:
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return f"the proxy answered {error.status}"
-    if isinstance(error, asyncio.TimeoutError):
-        return f"time-out after {timeout:g} s"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "its name cannot be resolved"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or "connection failed"
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return "the body broke off"
-    if isinstance(error, (aiohttp.ServerDisconnectedError, _ResendError)):
-        return "the connection was closed without an answer"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    # The text of other exceptions of the library may hold URLs and headers.
-    return type(error).__name__
-
-
 def _head(response: aiohttp.ClientResponse) -> Head:
     return Head(response.status, response.headers)
-
-
-class _ResendError(Exception):
-    """aiohttp was about to send a request for the second time."""
 
 
 class _Once:
@@ -343,38 +286,6 @@ class _Once:
         self, request: aiohttp.ClientRequest, handler: ClientHandlerType
     ) -> aiohttp.ClientResponse:
         if self._sent:
-            raise _ResendError
+            raise ResendError
         self._sent = True
         return await handler(request)
-
-
-def _any_private(found: list[ResolveResult]) -> bool:
-    return any(is_private(result["host"]) for result in found)
-
-
-class _PrivateAddressError(OSError):
-    """A name leads to an address that it must not lead to."""
-
-
-class _PublicResolver(AbstractResolver):
-    """Resolves names, and refuses those with a private address, unless the API's own name has one too.
-
-    The address that is checked here is the one that is connected, so that a name cannot change in between.
-    """
-
-    def __init__(self, api_host: str) -> None:
-        self._resolver = DefaultResolver()
-        self._api_host = api_host
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
-        if _any_private(found):
-            own = await self._resolver.resolve(self._api_host, port, family)
-            if not _any_private(own):
-                raise _PrivateAddressError
-        return found
-
-    async def close(self) -> None:
-        await self._resolver.close()
