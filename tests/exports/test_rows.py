@@ -11,7 +11,7 @@ import pytest
 import tagferry
 from tagferry.errors import ConfigError, DeadlineError, IntegrityError, RecordError, UnavailableError
 from tagferry.events import PartRestarted
-from tagferry.exports import behind, download
+from tagferry.exports import download, follower
 from tagferry.exports.workplace import Workplace
 from tests.exports import cdp_world
 from tests.exports.world import FAST, TAG, check_directory, open_world
@@ -24,7 +24,7 @@ def small_blocks(monkeypatch):
     """A file is written and read in many blocks."""
     monkeypatch.setattr(download, "_LEAST_BLOCK", 1)
     monkeypatch.setattr(download, "BLOCK", 1500)
-    monkeypatch.setattr(behind, "_BLOCK", 700)
+    monkeypatch.setattr(follower, "_BLOCK", 700)
 
 
 def truth(world, tag_id=TAG, **options):

@@ -21,7 +21,7 @@ import pytest
 from tagferry.errors import RefusedError, TagferryError
 from tagferry.events import Event
 from tagferry.ledger import Ledger
-from tagferry.lookups.fetch import Job, fetch, retry
+from tagferry.lookups.fetch import FetchSpec, fetch, retry
 from tagferry.lookups.outcome import FetchReport, Verdict
 from tagferry.lookups.plan import Checkpoint
 from tagferry.lookups.service import LookupService
@@ -222,9 +222,9 @@ class Memory:
         """The right answers, without the accounts that fail at first."""
         return cls.answers_to(one for one in accounts if not one.startswith("bad"))
 
-    def job(self, accounts: Any, output: Path, **options: Any) -> Job:
+    def job(self, accounts: Any, output: Path, **options: Any) -> FetchSpec:
         chosen = {"ordered": False, "if_exists": "error", "resume": True} | options
-        return Job(service=self.service, accounts=accounts, target=Target.of(output), **chosen)
+        return FetchSpec(service=self.service, accounts=accounts, target=Target.of(output), **chosen)
 
     async def fetch(
         self, accounts: Any, output: Path, deadline: float | None = 60, **options: Any

@@ -12,7 +12,7 @@ import pytest
 from tagferry.errors import DiskError
 from tagferry.events import Checkpointed, Event, Fetching
 from tagferry.lookups import saver as module
-from tagferry.lookups.lines import Chunk
+from tagferry.lookups.format import Chunk
 from tagferry.lookups.plan import Checkpoint, Totals
 from tagferry.lookups.saver import Saver
 from tagferry.lookups.target import Target

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tagferry.rows.dialect import BACKSLASH, RFC4180
 from tagferry.rows.fault import Faults
-from tagferry.rows.feed import Plan, RowFeed
+from tagferry.rows.feed import RowFeed
+from tagferry.rows.options import ReadOptions
 
 DIALECTS = {"cdp": RFC4180, "saas": BACKSLASH}
 FILE = Path("x.csv")
@@ -66,7 +67,11 @@ def feed(plan, blocks, *, on_error="raise", file=FILE, header=None):
 def read(data, wanted=None, *, on_error="raise", file=FILE, header=None, **options):
     """Return the rows of a file that must be good."""
     rows, error, _ = feed(
-        Plan(wanted, **({"dialect": "cdp"} | options)), [data], on_error=on_error, file=file, header=header
+        ReadOptions(wanted, **({"dialect": "cdp"} | options)),
+        [data],
+        on_error=on_error,
+        file=file,
+        header=header,
     )
     if error is not None:
         raise error

@@ -11,11 +11,11 @@ from tagferry.errors import ConfigError, RecordError
 from tagferry.rows import arrow
 from tagferry.rows.binding import BadCell
 from tagferry.rows.dialect import BACKSLASH, RFC4180
-from tagferry.rows.feed import Plan
 from tagferry.rows.header import Header
+from tagferry.rows.mapping import bind_cells
+from tagferry.rows.options import ReadOptions
 from tagferry.rows.parser import Parser
 from tagferry.rows.reader import read_rows
-from tagferry.rows.target import bind_cells
 from tests.rows.oracle import feed, split
 
 HOSTILE = st.text(alphabet='ab,"\\\n\r\t é\x00\ufeff', max_size=60)
@@ -63,7 +63,7 @@ def test_ordinary_texts_are_for_pyarrow(text):
 @settings(max_examples=500)
 def test_batches_have_the_rows_that_are_read_one_by_one(body, cuts, on_error):
     blocks = split(b"a,b\n" + body.encode(), cuts)
-    plan = Plan(dialect="saas", encoding="utf-8")
+    plan = ReadOptions(dialect="saas", encoding="utf-8")
     rows, error, faults = feed(plan, blocks, on_error=on_error)
     batches, other, noted = feed(plan.of(None, make_engine=arrow.make_engine), blocks, on_error=on_error)
     assert rows_of(batches) == [tuple(row.values()) for row in rows]

@@ -16,8 +16,9 @@ from tagferry.errors import ConfigError, IntegrityError, RecordError
 from tagferry.rows.compression import Plain
 from tagferry.rows.encoding import Utf8, check_encoding
 from tagferry.rows.fault import Faults
-from tagferry.rows.feed import Plan, RowFeed
+from tagferry.rows.feed import RowFeed
 from tagferry.rows.lines import Lines
+from tagferry.rows.options import ReadOptions
 from tests.rows.oracle import FILE, feed, read, split
 
 CUTS = st.lists(st.integers(0, 300), max_size=8)
@@ -132,7 +133,7 @@ def test_a_file_that_ends_within_a_character_is_cut():
 def test_only_known_encodings_are_taken():
     assert check_encoding("utf-16-le") == "utf-16-le"
     with pytest.raises(ConfigError, match="encoding is 'gbk'; give one of auto, utf-8"):
-        Plan(encoding="gbk")
+        ReadOptions(encoding="gbk")
 
 
 @given(data=st.text(alphabet="ab\r\n", max_size=60).map(str.encode), cuts=CUTS, bare=st.booleans())
@@ -183,7 +184,7 @@ def test_a_dropped_line_is_dropped_to_its_end():
 )
 def test_the_format_is_told_by_bytes_and_name(name, data, dialect, is_csv):
     for size in (max(len(data), 1), 5000):
-        one = RowFeed(Plan(dialect=dialect), Faults("skip"), Path(name))
+        one = RowFeed(ReadOptions(dialect=dialect), Faults("skip"), Path(name))
         for begin in range(0, len(data), size):
             list(one.feed(data[begin : begin + size]))
         list(one.finish())
@@ -191,28 +192,28 @@ def test_the_format_is_told_by_bytes_and_name(name, data, dialect, is_csv):
 
 
 def test_parts_of_different_formats_are_refused():
-    first = RowFeed(Plan(), Faults(), FILE)
+    first = RowFeed(ReadOptions(), Faults(), FILE)
     list(first.feed(b"a\n1\n"))
     list(first.finish())
     for data, name in ((b"", "empty.csv"), (b"a\n2\n", "2.csv")):
-        part = RowFeed(Plan(), Faults(), Path(name), after=first)
+        part = RowFeed(ReadOptions(), Faults(), Path(name), after=first)
         assert len([row for rows in [*part.feed(data), *part.finish()] for row in rows]) == len(data) // 4
         assert (part.header, part.is_csv) == (("a",), True)
-    part = RowFeed(Plan(), Faults(), Path("2.jsonl"), after=first)
+    part = RowFeed(ReadOptions(), Faults(), Path("2.jsonl"), after=first)
     list(part.feed(b'{"a":1}\n'))
     with pytest.raises(RecordError, match=r"2\.jsonl is JSON Lines, and the file before is not"):
         list(part.finish())
 
 
 def test_a_feed_tells_its_header_once_it_knows_it():
-    one = RowFeed(Plan(), Faults(), FILE)
+    one = RowFeed(ReadOptions(), Faults(), FILE)
     assert one.header is None
     list(one.feed(b"a,b\n" + b"1,2\n" * 2000))
     assert one.header == ("a", "b")
 
 
 def test_rows_come_while_the_file_is_written():
-    one = RowFeed(Plan(), Faults(), Path("x.csv.part"))
+    one = RowFeed(ReadOptions(), Faults(), Path("x.csv.part"))
     head = b"a,b\n" + b"1,2\n" * 2000
     assert sum(map(len, one.feed(head))) == 2000
     assert [list(one.feed(b"3,")), list(one.feed(b"4\n5,"))] == [[[]], [[{"a": "3", "b": "4"}]]]
@@ -227,15 +228,15 @@ def test_compressed_utf16_of_cdp_is_read_through_all_layers():
 
 def test_settings_are_checked():
     with pytest.raises(ConfigError, match="dialect is 'excel'; give one of auto, saas, cdp"):
-        Plan(dialect="excel")
+        ReadOptions(dialect="excel")
     with pytest.raises(ConfigError, match="max_record is 0"):
-        Plan(max_record=0)
+        ReadOptions(max_record=0)
     with pytest.raises(ConfigError, match="on_error is 'ignore'"):
         Faults("ignore")
 
 
 def test_a_failure_of_one_layer_leaves_the_rows_before_it():
     data = gzip.compress(b"a\n" + b"1\n" * 5000)[:-8]
-    rows, error, _ = feed(Plan(), [data])
+    rows, error, _ = feed(ReadOptions(), [data])
     assert len(rows) == 5000
     assert isinstance(error, IntegrityError)

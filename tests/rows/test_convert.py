@@ -399,7 +399,7 @@ async def test_a_file_that_another_run_took_for_that_of_a_dead_one_is_made_anew(
             path.unlink()
         flock(handle, how)
 
-    monkeypatch.setattr("tagferry.rows.scratch.fcntl.flock", lose_once)
+    monkeypatch.setattr("tagferry.files.scratch.fcntl.flock", lose_once)
     await convert(source, "csv", output=output)
     assert output.read_text() == '"a"\n"1"\n'
     assert {path.name for path in tmp_path.iterdir()} == {"x.csv", "out.csv"}
@@ -413,6 +413,6 @@ async def test_where_there_are_no_locks_nothing_is_taken_for_dead(tmp_path, monk
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("tagferry.rows.scratch.fcntl.flock", refuse)
+    monkeypatch.setattr("tagferry.files.scratch.fcntl.flock", refuse)
     await convert(source, "csv", output=tmp_path / "out.csv")
     assert left.exists()

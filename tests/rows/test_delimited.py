@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tagferry.errors import ConfigError, RecordError
-from tagferry.rows.feed import Plan
+from tagferry.rows.options import ReadOptions
 from tests.rows import oracle
 from tests.rows.oracle import feed, outcome, read, split
 
@@ -66,7 +66,7 @@ def as_dicts(width, rows):
 @settings(max_examples=300)
 def test_rows_are_what_was_written_nulls_and_all(dialect, escape, table, end, cuts):
     data = write(*table, escape=escape, end=end)
-    rows, error, _ = feed(Plan(dialect=dialect, encoding="utf-8"), split(data, cuts))
+    rows, error, _ = feed(ReadOptions(dialect=dialect, encoding="utf-8"), split(data, cuts))
     assert error is None
     assert rows == as_dicts(*table)
 
@@ -92,7 +92,7 @@ def test_rows_do_not_depend_on_the_encoding(table, encoding):
 @example(body='a\\,""\n', cuts=[], limit=10_000, on_error="raise", wanted=None)
 def test_any_split_gives_the_same_rows_and_errors(dialect, body, cuts, limit, on_error, wanted):
     data = b"a,b\n" + body.encode()
-    plan = Plan(wanted, dialect=dialect, encoding="utf-8", max_record=limit)
+    plan = ReadOptions(wanted, dialect=dialect, encoding="utf-8", max_record=limit)
     whole = outcome(plan, [data], on_error=on_error)
     assert outcome(plan, split(data, cuts), on_error=on_error) == whole
     assert outcome(plan, [data[i : i + 1] for i in range(len(data))], on_error=on_error) == whole
@@ -113,7 +113,7 @@ def test_rows_are_those_of_the_standard_library_up_to_the_first_bad_record(diale
             break
         if cells:
             good.append(Texts(*cells))
-    rows, error, _ = feed(Plan(Texts, dialect=dialect, encoding="utf-8"), [data.encode()])
+    rows, error, _ = feed(ReadOptions(Texts, dialect=dialect, encoding="utf-8"), [data.encode()])
     assert rows == good
     assert isinstance(error, RecordError) == refused
 
@@ -134,7 +134,7 @@ def test_a_cell_longer_than_the_library_allows_is_read():
     before = csv.field_size_limit()
     data = f'a,b\n1,"{long}"\n2,y\n'.encode()
     for size in (len(data), 50_000):
-        rows, error, _ = feed(Plan(Texts), [data[i : i + size] for i in range(0, len(data), size)])
+        rows, error, _ = feed(ReadOptions(Texts), [data[i : i + size] for i in range(0, len(data), size)])
         assert error is None
         assert rows == [Texts("1", long), Texts("2", "y")]
     assert csv.field_size_limit() == before
@@ -143,7 +143,7 @@ def test_a_cell_longer_than_the_library_allows_is_read():
 def test_a_file_cut_inside_a_quoted_cell_is_an_error_and_its_last_record_no_row():
     data = b'a,b\n1,"x"\n2,"cut'
     for on_error in ("raise", "skip", "collect"):
-        rows, error, faults = feed(Plan(Texts), [data], on_error=on_error)
+        rows, error, faults = feed(ReadOptions(Texts), [data], on_error=on_error)
         assert rows == [Texts("1", "x")]
         assert isinstance(error, RecordError)
         assert str(error) == ("x.csv, line 3: the file ends within this record; export or download it again")
@@ -187,7 +187,7 @@ def test_bad_records_are_left_out_or_kept():
     data = b'name,age\nx,1\nx,old\n"y"z,2\nx,\nx,3,4\nx,5\n'
     good = [Typed(name="x", age=1), Typed(name="x", age=None), Typed(name="x", age=5)]
     for on_error in ("skip", "collect"):
-        rows, error, faults = feed(Plan(Typed), [data], on_error=on_error)
+        rows, error, faults = feed(ReadOptions(Typed), [data], on_error=on_error)
         assert error is None
         assert rows == good
         assert faults.total == 3
@@ -197,7 +197,7 @@ def test_bad_records_are_left_out_or_kept():
 
 def test_of_many_bad_records_the_first_thousand_are_kept():
     data = b"name,age\n" + b"x,old\n" * 1500
-    rows, error, faults = feed(Plan(Typed), [data], on_error="collect")
+    rows, error, faults = feed(ReadOptions(Typed), [data], on_error="collect")
     assert (rows, error, faults.total, len(faults.kept)) == ([], None, 1500, 1000)
 
 
@@ -298,7 +298,7 @@ def test_a_record_that_is_too_long_ends_the_reading():
     for size in (1, 7, len(long)):
         for on_error in ("raise", "skip"):
             rows, error, _ = feed(
-                Plan(Texts, max_record=100),
+                ReadOptions(Texts, max_record=100),
                 [long[i : i + size] for i in range(0, len(long), size)],
                 on_error=on_error,
             )
@@ -307,7 +307,7 @@ def test_a_record_that_is_too_long_ends_the_reading():
 
 
 def test_a_line_that_never_ends_is_not_held_for_ever():
-    faulty = Plan(Texts, max_record=100)
+    faulty = ReadOptions(Texts, max_record=100)
     rows, error, _ = feed(faulty, [b"a,b\n"] + [b"x" * 50] * 20)
     assert rows == []
     assert str(error) == "x.csv, line 2: the record has more than 100 characters; raise max_record"

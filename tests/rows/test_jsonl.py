@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tagferry.errors import ConfigError, RecordError
-from tagferry.rows.feed import Plan
+from tagferry.rows.options import ReadOptions
 from tests.rows.oracle import feed, outcome, split
 
 FILE = Path("x.jsonl")
@@ -37,7 +37,7 @@ HOSTILE = st.lists(st.sampled_from(PIECES), max_size=14).map(b"".join)
 
 
 def rows_of(data, wanted=None, **options):
-    rows, error, _ = feed(Plan(wanted, **options), [data], file=FILE)
+    rows, error, _ = feed(ReadOptions(wanted, **options), [data], file=FILE)
     if error is not None:
         raise error
     return rows
@@ -47,7 +47,7 @@ def rows_of(data, wanted=None, **options):
 @settings(max_examples=300)
 def test_rows_are_what_json_says(records, end, cuts):
     data = "".join(json.dumps(one, ensure_ascii=False) + end for one in records).encode()
-    rows, error, _ = feed(Plan(encoding="utf-8"), split(data, cuts), file=FILE)
+    rows, error, _ = feed(ReadOptions(encoding="utf-8"), split(data, cuts), file=FILE)
     assert error is None
     assert rows == [json.loads(json.dumps(one)) for one in records]
 
@@ -64,7 +64,7 @@ def test_rows_are_what_json_says(records, end, cuts):
 @example(data=b'{"a":\n2}{"a":1}\n', cuts=[], limit=10_000, on_error="raise", wanted=None)
 @example(data=b'{"a":1},"\x7f",{"b":[1\n2],"a":3}\n', cuts=[], limit=10_000, on_error="raise", wanted=None)
 def test_any_split_gives_the_same_rows_and_errors(data, cuts, limit, on_error, wanted):
-    plan = Plan(wanted, encoding="utf-8", max_record=limit)
+    plan = ReadOptions(wanted, encoding="utf-8", max_record=limit)
     whole = outcome(plan, [data], on_error=on_error, file=FILE)
     assert outcome(plan, split(data, cuts), on_error=on_error, file=FILE) == whole
     assert outcome(plan, [data[i : i + 1] for i in range(len(data))], on_error=on_error, file=FILE) == whole
@@ -82,7 +82,7 @@ def test_each_row_is_one_line(data):
         except (msgspec.DecodeError, UnicodeDecodeError):
             bad = True
             break
-    rows, error, _ = feed(Plan(Row, encoding="utf-8"), [data], file=FILE)
+    rows, error, _ = feed(ReadOptions(Row, encoding="utf-8"), [data], file=FILE)
     assert rows == expected
     assert isinstance(error, RecordError) == bad
 
@@ -115,7 +115,7 @@ def test_large_files_equal_the_oracle_across_slices():
     ],
 )
 def test_errors_name_line_column_and_value(line, message):
-    rows, error, _ = feed(Plan(Row), [b'{"a":1}\n\n' + line + b'\n{"a":2}\n'], file=FILE)
+    rows, error, _ = feed(ReadOptions(Row), [b'{"a":1}\n\n' + line + b'\n{"a":2}\n'], file=FILE)
     assert rows == [Row(1)]
     assert str(error) == message
 
@@ -125,17 +125,17 @@ def test_a_value_deep_inside_is_named_by_its_path():
         rows: list[dict[str, int]]
         other: dict[str, Row] = {}
 
-    _, error, _ = feed(Plan(Deep), [b'{"rows":[{},{"k":"v"}]}'], file=FILE)
+    _, error, _ = feed(ReadOptions(Deep), [b'{"rows":[{},{"k":"v"}]}'], file=FILE)
     assert vars(error)["column"] == "rows[1][...]"
     assert vars(error)["value"] == '{"k":"v"}'
-    _, error, _ = feed(Plan(list[Row]), [b'[{"a":1},{"a":[2,3]}]'], file=FILE)
+    _, error, _ = feed(ReadOptions(list[Row]), [b'[{"a":1},{"a":[2,3]}]'], file=FILE)
     assert (vars(error)["column"], vars(error)["value"]) == ("[1].a", "[2,3]")
 
 
 def test_depth_is_bounded():
     deep = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"
     for on_error in ("raise", "skip"):
-        rows, error, faults = feed(Plan(), [deep + b'{"a":1}\n'], on_error=on_error, file=FILE)
+        rows, error, faults = feed(ReadOptions(), [deep + b'{"a":1}\n'], on_error=on_error, file=FILE)
         assert rows == ([] if on_error == "raise" else [{"a": 1}])
         assert faults.total == 1
         assert error is None or "line 1: the line is nested too deeply" in str(error)
@@ -145,12 +145,12 @@ def test_a_line_that_is_too_long_is_left_out_without_being_held():
     data = b'{"a":1}\n{"a":2,"b":"' + b"x" * 200 + b'"}\n{"a":3}\n'
     for size in (1, 7, 64, len(data)):
         blocks = [data[i : i + size] for i in range(0, len(data), size)]
-        rows, error, faults = feed(Plan(Row, max_record=100), blocks, on_error="collect", file=FILE)
+        rows, error, faults = feed(ReadOptions(Row, max_record=100), blocks, on_error="collect", file=FILE)
         assert error is None
         assert rows == [Row(1), Row(3)]
         messages = [str(one) for one in faults.kept]
         assert messages == ["x.jsonl, line 2: the line has more than 100 bytes; raise max_record"]
-        rows, error, _ = feed(Plan(Row, max_record=100), blocks, file=FILE)
+        rows, error, _ = feed(ReadOptions(Row, max_record=100), blocks, file=FILE)
         assert (rows, str(error)) == ([Row(1)], messages[0])
 
 
@@ -163,7 +163,7 @@ def test_rows_of_any_type_that_json_can_become():
     assert rows_of(b"[1,2]\n[3]\n", list[int]) == [[1, 2], [3]]
     assert rows_of(b"1\n2\n", int) == [1, 2]
     with pytest.raises(ConfigError, match="rows cannot be of the type"):
-        Plan(complex | str)
+        ReadOptions(complex | str)
 
 
 def test_numbers_may_come_as_texts_and_large_ones_are_exact():

@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tagferry.rows.dialect import BACKSLASH, RFC4180
-from tagferry.rows.feed import Plan
+from tagferry.rows.mapping import bind, bind_cells
+from tagferry.rows.options import ReadOptions
 from tagferry.rows.parser import Parser
-from tagferry.rows.target import bind, bind_cells
 from tagferry.rows.transcript import Transcript
 from tests.rows.oracle import feed
 
@@ -171,7 +171,7 @@ def test_two_fields_of_one_column_have_each_their_type():
         id_a: str
         ids_a: int
 
-    rows, error, _ = feed(Plan(Twice, dialect="cdp"), [b'd_a\n"7"\n'], file=Path("x.csv"))
+    rows, error, _ = feed(ReadOptions(Twice, dialect="cdp"), [b'd_a\n"7"\n'], file=Path("x.csv"))
     assert (rows, error) == ([Twice("7", 7)], None)
 
 
@@ -184,7 +184,7 @@ def test_what_the_users_type_refuses_is_looked_at_by_the_parser():
                 raise ValueError("no x here")
 
     assert Parser(RFC4180, bind(Checked, "a")).transcribe(b"y\nx\n") is None
-    rows, error, _ = feed(Plan(Checked, dialect="cdp"), [b"a\n", b"y\nx\n"])
+    rows, error, _ = feed(ReadOptions(Checked, dialect="cdp"), [b"a\n", b"y\nx\n"])
     assert (rows, str(error)) == ([Checked("y")], "x.csv, line 3: no x here")
 
 

@@ -15,7 +15,7 @@ from tagferry.cli.stop import EXIT_CODES
 from tagferry.errors import ConfigError, RecordError, TagferryError
 from tagferry.files.disk import check_directory, look
 from tagferry.rows.convert import Converted, Format
-from tagferry.rows.naming import output_name, split_name
+from tagferry.rows.file_name import output_name, split_name
 
 __all__ = ["Conversions", "Task", "check_tasks", "plan_tasks"]
 

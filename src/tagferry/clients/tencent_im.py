@@ -19,7 +19,7 @@ from tagferry.clients.tencent_credential import hide, make_credential
 from tagferry.errors import ConfigError
 from tagferry.events import Emit
 from tagferry.lookups.accounts import check_accounts, check_accounts_argument
-from tagferry.lookups.fetch import DEADLINE, Accounts, Job, fetch, pipe, retry
+from tagferry.lookups.fetch import DEADLINE, Accounts, FetchSpec, fetch, pipe, retry
 from tagferry.lookups.outcome import (
     AccountError,
     FetchReport,
@@ -247,7 +247,7 @@ class TencentIM:
             RecordError: An account of the input is damaged; before any request.
             TagferryError: A failure that stops the whole fetch; the same call goes on later.
         """
-        job = Job(
+        spec = FetchSpec(
             service=self._service,
             accounts=accounts,
             target=Target.of(output),
@@ -255,7 +255,7 @@ class TencentIM:
             if_exists=if_exists,
             resume=resume,
         )
-        return await fetch(job, deadline)
+        return await fetch(spec, deadline)
 
     async def pipe_tags(
         self,

@@ -18,7 +18,7 @@ from tagferry.exports.reading import read_export
 from tagferry.files.thread import in_thread
 from tagferry.rows.encoding import Encoding
 from tagferry.rows.fault import Faults, OnError
-from tagferry.rows.feed import MAX_RECORD, Plan
+from tagferry.rows.options import MAX_RECORD, ReadOptions
 from tagferry.rows.reader import Rows
 from tagferry.wire.message import Request
 
@@ -211,11 +211,13 @@ class Export:
             >>> async with gio.tag_users("nxog09md", "5rREn4PL").rows(User, directory="out") as rows:
             ...     async for user in rows: ...
         """
-        plan: Plan[Any] = Plan(type, dialect=self.backend.dialect, encoding=encoding, max_record=max_record)
+        options: ReadOptions[Any] = ReadOptions(
+            type, dialect=self.backend.dialect, encoding=encoding, max_record=max_record
+        )
         return read_export(
             self,
             Path(directory),
-            plan,
+            options,
             Faults(on_error),
             deadline=deadline,
             if_exists=if_exists,

@@ -14,7 +14,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from tagferry.errors import ConfigError, TagferryError
-from tagferry.exports.beside import Start, tasks_beside
+from tagferry.exports.background import Start, background_tasks
 from tagferry.exports.delivery import DEADLINE, IfExists, check_targets, deliver, within
 from tagferry.exports.export import Export
 from tagferry.exports.outcome import ExportFailed, Outcome
@@ -82,7 +82,7 @@ async def download_all(
         with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
             await send.send(outcome)
 
-    async with tasks_beside() as start:
+    async with background_tasks() as start:
         with send, outcomes:
             tasks = await _start(start, map(run, chosen))
             start(_close_after(tasks, send))

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from tagferry.errors import TagferryError
-from tagferry.exports.behind import Behind
-from tagferry.exports.beside import tasks_beside
+from tagferry.exports.background import background_tasks
 from tagferry.exports.delivery import IfExists, check_targets, deliver, within
+from tagferry.exports.follower import Follower
 from tagferry.exports.tail import Tail
 from tagferry.files.thread import in_thread
 from tagferry.rows.arrow import RecordBatch, load
 from tagferry.rows.fault import Faults
-from tagferry.rows.feed import Plan
+from tagferry.rows.options import ReadOptions
 from tagferry.rows.reader import Rows
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ T = TypeVar("T")
 async def read_export(
     export: Export,
     directory: Path,
-    plan: Plan[T],
+    options: ReadOptions[T],
     faults: Faults,
     *,
     deadline: float | None,
@@ -56,9 +56,11 @@ async def read_export(
         else:
             tail.finish(done.files)
 
-    async with tasks_beside() as start:
+    async with background_tasks() as start:
         start(download())
-        async with _ExportRows(Behind(export, directory, tail, plan, faults), tail, plan, faults) as rows:
+        async with _ExportRows(
+            Follower(export, directory, tail, options, faults), tail, options, faults
+        ) as rows:
             yield rows
 
 
@@ -66,14 +68,14 @@ class _ExportRows(Rows[T]):
     """The rows of a running export.
 
     Args:
-        behind: Where they come from.
+        follower: Where they come from.
         tail: Tells when all is done.
-        plan: How the files are read.
+        options: How the files are read.
         faults: What is done about bad records.
     """
 
-    def __init__(self, behind: Behind[T], tail: Tail, plan: Plan[T], faults: Faults) -> None:
-        super().__init__([], plan, faults, pieces=behind)
+    def __init__(self, follower: Follower[T], tail: Tail, options: ReadOptions[T], faults: Faults) -> None:
+        super().__init__([], options, faults, pieces=follower)
         self._tail = tail
 
     def arrow_batches(self) -> AsyncIterator[RecordBatch]:

@@ -17,15 +17,15 @@ from tagferry.files.disk import is_plain
 from tagferry.files.thread import in_thread
 from tagferry.lookups.batch import Asker
 from tagferry.lookups.feed import Batch, SpoolFeed
+from tagferry.lookups.format import render
 from tagferry.lookups.intake import Accounts, DeadLetters
-from tagferry.lookups.job import Job
-from tagferry.lookups.lines import render
 from tagferry.lookups.outcome import FetchReport
 from tagferry.lookups.outset import check_plan, set_out
 from tagferry.lookups.parquet import make_table
 from tagferry.lookups.pipe import PipePlace
 from tagferry.lookups.saver import Saver
 from tagferry.lookups.service import LookupService
+from tagferry.lookups.spec import FetchSpec
 from tagferry.lookups.spool_reader import SpoolReader
 from tagferry.lookups.target import Target, output_of
 from tagferry.lookups.watermark import Watermark
@@ -33,7 +33,7 @@ from tagferry.lookups.window import Window
 from tagferry.lookups.workers import work_off
 from tagferry.lookups.workplace import Workplace
 
-__all__ = ["DEADLINE", "Accounts", "Job", "fetch", "pipe", "retry"]
+__all__ = ["DEADLINE", "Accounts", "FetchSpec", "fetch", "pipe", "retry"]
 
 DEADLINE = 24 * 3600.0
 """Seconds that a fetch may take in one run, unless the caller says otherwise."""
@@ -46,7 +46,7 @@ _COOL = 1.1
 """Seconds before a resumed run sends: what a killed one had in flight may still count."""
 
 
-async def fetch(job: Job, deadline: float | None) -> FetchReport:
+async def fetch(spec: FetchSpec, deadline: float | None) -> FetchReport:
     """Bring a fetch to its end, in no more than a deadline in seconds; None is no bound.
 
     Raises:
@@ -55,15 +55,15 @@ async def fetch(job: Job, deadline: float | None) -> FetchReport:
         DeadlineError: The time is over; the next run goes on.
         TagferryError: A failure that stops the whole fetch; the next run goes on.
     """
-    name, service = str(job.target.output), job.service.name
+    name, service = str(spec.target.output), spec.service.name
     async with AsyncExitStack() as stack:
-        place = await within(deadline, lambda: _fetch(job, stack), name=name, service=service)
+        place = await within(deadline, lambda: _fetch(spec, stack), name=name, service=service)
         if place is None:
-            return FetchReport(state="skipped", output=job.target.output)
+            return FetchReport(state="skipped", output=spec.target.output)
         # Read before they are gone with the ledger.
         report = _report(place)
         # Not within the deadline: all is answered, and the rest takes no time.
-        await in_thread(functools.partial(place.finish, replace=job.if_exists == "replace"))
+        await in_thread(functools.partial(place.finish, replace=spec.if_exists == "replace"))
         return report
 
 
@@ -81,7 +81,7 @@ async def pipe(
     async def work() -> FetchReport:
         place = await in_thread(PipePlace, output, dead_letters, undo=PipePlace.close)
         try:
-            job = Job(
+            spec = FetchSpec(
                 service=service,
                 accounts=accounts,
                 target=place.target,
@@ -89,8 +89,8 @@ async def pipe(
                 if_exists="error",
                 resume=False,
             )
-            await set_out(job, place)
-            await _run(job, place)
+            await set_out(spec, place)
+            await _run(spec, place)
             return msgspec.structs.replace(_report(place), output=None, dead_letters=None)
         finally:
             await in_thread(place.close)
@@ -98,31 +98,31 @@ async def pipe(
     return await within(deadline, work, name="the output", service=service.name)
 
 
-async def _fetch(job: Job, stack: AsyncExitStack) -> Workplace | None:
+async def _fetch(spec: FetchSpec, stack: AsyncExitStack) -> Workplace | None:
     """Bring a fetch to where only names are left to give; None when the output is to be kept."""
-    target = job.target
-    if await in_thread(target.check, job.if_exists):
+    target = spec.target
+    if await in_thread(target.check, spec.if_exists):
         return None
     place = await _open(target, stack)
-    if place.ending and not job.resume:
+    if place.ending and not spec.resume:
         # Some of its files may have their names already: only at its end nothing is lost.
-        await in_thread(functools.partial(place.finish, replace=job.if_exists == "replace"))
+        await in_thread(functools.partial(place.finish, replace=spec.if_exists == "replace"))
         place = await _open(target, stack)
         place.follows = True
     # Again, now that no other run can give the names any more.
-    if place.ending is None and await in_thread(target.is_kept, job.if_exists):
+    if place.ending is None and await in_thread(target.is_kept, spec.if_exists):
         return None
-    if place.plan is None or not job.resume:
+    if place.plan is None or not spec.resume:
         await in_thread(place.make_room)
-        await set_out(job, place)
+        await set_out(spec, place)
     else:
-        await check_plan(job, place.plan, is_ending=place.ending is not None)
+        await check_plan(spec, place.plan, is_ending=place.ending is not None)
     if place.ending is None:
         if place.follows:
-            job.service.hold(_COOL)
-        await _run(job, place)
+            spec.service.hold(_COOL)
+        await _run(spec, place)
     if target.form.is_table:
-        await make_table(target, job.service.emit)
+        await make_table(target, spec.service.emit)
     return place
 
 
@@ -150,24 +150,24 @@ def _report(place: Workplace | PipePlace) -> FetchReport:
     )
 
 
-async def _run(job: Job, place: Workplace | PipePlace) -> None:
-    service, plan, checkpoint = job.service, place.plan, place.checkpoint
+async def _run(spec: FetchSpec, place: Workplace | PipePlace) -> None:
+    service, plan, checkpoint = spec.service, place.plan, place.checkpoint
     assert plan is not None
     marks = Watermark(checkpoint.low, checkpoint.above)
     await in_thread(place.open_files)
     reader = await in_thread(SpoolReader, place.target.spool, service.batch, undo=SpoolReader.close)
     try:
         await in_thread(reader.skip, marks.low)
-        _announce(job, place)
+        _announce(spec, place)
         asker = Asker(service)
-        window = Window(marks, _ORDERED_WINDOW if job.ordered else _WINDOW)
+        window = Window(marks, _ORDERED_WINDOW if spec.ordered else _WINDOW)
         feed = SpoolFeed(reader, window)
         saver = Saver(
             place,
             service.kind,
             window,
             asker.tally,
-            ordered=job.ordered,
+            ordered=spec.ordered,
             clock=service.backoff.clock,
             emit=service.emit,
         )
@@ -201,20 +201,20 @@ def _check_whole(place: Workplace | PipePlace) -> None:
         raise IntegrityError(msg, hint="start over with --no-resume (resume=False)")
 
 
-def _announce(job: Job, place: Workplace | PipePlace) -> None:
+def _announce(spec: FetchSpec, place: Workplace | PipePlace) -> None:
     plan, totals = place.plan, place.checkpoint.totals
     assert plan is not None
     left = plan.distinct - totals.tagged - totals.missing - totals.failed
-    calls = -(-left // job.service.batch)
-    job.service.emit(
+    calls = -(-left // spec.service.batch)
+    spec.service.emit(
         FetchPlanned(
-            kind=job.service.kind,
+            kind=spec.service.kind,
             output=str(place.target.output),
             accounts=plan.accounts,
             distinct=plan.distinct,
             left=left,
             calls=calls,
-            seconds=calls / job.service.rate,
+            seconds=calls / spec.service.rate,
         )
     )
 
@@ -239,7 +239,7 @@ async def retry(
     elif not await in_thread(is_plain, output):
         hint = "name the output that the dead letters came from"
         raise ConfigError(f"there is no file {output}", hint=hint)
-    job = Job(
+    spec = FetchSpec(
         service=service,
         accounts=DeadLetters(dead_letters),
         target=Target.of(output),
@@ -248,4 +248,4 @@ async def retry(
         resume=resume,
         retried=dead_letters,
     )
-    return await fetch(job, deadline)
+    return await fetch(spec, deadline)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from tagferry.errors import DiskError
-from tagferry.lookups.lines import find_format
+from tagferry.lookups.format import find_format
 from tagferry.lookups.plan import Checkpoint, Plan, Totals
 from tagferry.lookups.target import Target
 
@@ -19,7 +19,7 @@ _NAME = "stdout.jsonl"
 class PipePlace:
     """What `tagferry.lookups.workplace.Workplace` is for files, for two streams and a temporary spool.
 
-    Everything here blocks. Use it as a context manager.
+    Everything here blocks. Close it in the end.
 
     Args:
         output: Takes the lines of answers.
@@ -41,12 +41,6 @@ class PipePlace:
         self.target = Target(path, find_format(path))
         self.plan: Plan | None = None
         self.checkpoint = Checkpoint(totals=Totals())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def begin(self, plan: Plan, base: Path | None = None) -> None:
         """Take what is set out for; there is never a base."""

@@ -9,7 +9,7 @@ import msgspec
 
 from tagferry.events import Checkpointed, Emit, Fetching
 from tagferry.files.thread import in_thread
-from tagferry.lookups.lines import Chunk
+from tagferry.lookups.format import Chunk
 from tagferry.lookups.pipe import PipePlace
 from tagferry.lookups.plan import Totals
 from tagferry.lookups.window import Window

@@ -10,7 +10,7 @@ import msgspec
 
 from tagferry.errors import ConfigError
 from tagferry.files.disk import check_directory, disk_errors, is_plain, look, names_in
-from tagferry.lookups.lines import Format, find_format
+from tagferry.lookups.format import Format, find_format
 from tagferry.rows.arrow import load
 
 __all__ = ["IfExists", "Target", "output_of"]

@@ -11,9 +11,9 @@ from tagferry.rows.binding import BadCell, Binding
 from tagferry.rows.delimited import Engine
 from tagferry.rows.header import Header
 from tagferry.rows.layout import Layout, layout_of_header
+from tagferry.rows.mapping import bind_cells
 from tagferry.rows.parser import Parser
 from tagferry.rows.shape import Shape
-from tagferry.rows.target import bind_cells
 
 __all__ = ["RecordBatch", "load", "make_batch", "make_engine", "make_schema"]
 

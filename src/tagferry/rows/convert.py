@@ -14,15 +14,15 @@ from tagferry.errors import ConfigError
 from tagferry.events import ConvertProgress, Emit, listen
 from tagferry.files.disk import disk_errors, look, sync_directory
 from tagferry.files.place import place_file
+from tagferry.files.scratch import create, sweep
 from tagferry.files.thread import in_thread
 from tagferry.rows import arrow
 from tagferry.rows.dialect import DialectName
 from tagferry.rows.encoding import Encoding
 from tagferry.rows.fault import Faults
-from tagferry.rows.feed import MAX_RECORD, Plan
-from tagferry.rows.naming import output_name
+from tagferry.rows.file_name import output_name
+from tagferry.rows.options import MAX_RECORD, ReadOptions
 from tagferry.rows.reader import Files, list_files
-from tagferry.rows.scratch import create, sweep
 from tagferry.rows.sink import CsvSink, JsonLinesSink, ParquetSink, Sink
 from tagferry.rows.table import Table
 from tagferry.rows.worker import decode
@@ -91,8 +91,8 @@ async def convert(
         raise ConfigError(f"a {to} file needs no care for spreadsheets", hint="leave out spreadsheet_safe")
     if to == "parquet":
         arrow.load()
-    plan: Plan[Any] = Plan(type, dialect=dialect, encoding=encoding, max_record=max_record)
-    table = Table(paths, plan, Faults(on_error))
+    options: ReadOptions[Any] = ReadOptions(type, dialect=dialect, encoding=encoding, max_record=max_record)
+    table = Table(paths, options, Faults(on_error))
     target = await in_thread(functools.partial(_find_target, paths, to, output, replace=replace))
     size = await in_thread(_measure, paths)
     work = _convert(table, to, target, spreadsheet_safe=spreadsheet_safe, replace=replace)

@@ -11,7 +11,7 @@ from tagferry.rows.dialect import Dialect
 from tagferry.rows.fault import Fault, Faults
 from tagferry.rows.header import Header, find_header
 from tagferry.rows.lines import LARGE, Lines, count_lines
-from tagferry.rows.records import Record, Scanner
+from tagferry.rows.scanner import Record, Scanner
 
 __all__ = ["Delimited", "Engine"]
 

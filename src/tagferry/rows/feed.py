@@ -2,93 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_args
+from typing import Generic, TypeVar
 
-from tagferry.errors import ConfigError, RecordError
-from tagferry.rows.binding import BadCell
+from tagferry.errors import RecordError
 from tagferry.rows.compression import Plain
-from tagferry.rows.delimited import Delimited, Engine
-from tagferry.rows.dialect import BACKSLASH, RFC4180, DialectName
-from tagferry.rows.encoding import Encoding, Utf8, check_encoding
+from tagferry.rows.delimited import Delimited
+from tagferry.rows.encoding import Utf8
 from tagferry.rows.fault import Faults
-from tagferry.rows.header import Header
-from tagferry.rows.jsonl import JsonLines, RowDecoder
-from tagferry.rows.parser import Parser
-from tagferry.rows.target import bind
+from tagferry.rows.jsonl import JsonLines
+from tagferry.rows.options import DIALECTS, SLICE, ReadOptions
 
-__all__ = ["MAX_RECORD", "Plan", "RowFeed"]
+__all__ = ["RowFeed"]
 
 T = TypeVar("T")
 
-MAX_RECORD = 16 * 1024 * 1024
-"""The longest record, unless the caller says otherwise."""
-_DIALECTS = {"auto": None, "saas": BACKSLASH, "cdp": RFC4180}
 _JSON = (".json", ".jsonl", ".ndjson")
-_SLICE = 32 * 1024
-"""Bytes decoded by one call. More is slower: what it makes no longer fits into the processor's cache."""
-_TABLE_SLICE = 256 * 1024
-"""Engines that make tables have a cost for each call."""
 _LOOK = 64 * 1024
 """Bytes in which something has to stand that tells the format."""
-
-
-class Plan(Generic[T]):
-    """What is to be read: the same for all parts of a file.
-
-    Args:
-        wanted: The type of a row; None is a dict.
-        dialect: The dialect of CSV.
-        encoding: The encoding.
-        max_record: The longest record, in bytes (of CSV, in characters).
-        make_engine: What makes rows of CSV, if it is not the standard library's parser.
-
-    Raises:
-        ConfigError: A value that cannot work.
-    """
-
-    def __init__(
-        self,
-        wanted: type[T] | None = None,
-        *,
-        dialect: DialectName = "auto",
-        encoding: Encoding = "auto",
-        max_record: int = MAX_RECORD,
-        make_engine: Callable[[Header], Engine[T] | BadCell] | None = None,
-    ) -> None:
-        if dialect not in _DIALECTS:
-            msg = f"dialect is {dialect!r}"
-            raise ConfigError(msg, hint=f"give one of {', '.join(get_args(DialectName))}")
-        if max_record < 1:
-            raise ConfigError(f"max_record is {max_record}", hint="give a positive number of bytes")
-        self.make_engine = make_engine or self._make_parser
-        self.csv_slice = _SLICE if make_engine is None else _TABLE_SLICE
-        """Bytes of CSV decoded by one call."""
-        self.wanted = wanted
-        self.dialect: DialectName = dialect
-        self.encoding: Encoding = check_encoding(encoding)
-        self.max_record = max_record
-        self.decoder: RowDecoder[T] = _make_decoder(wanted)
-
-    def of(
-        self,
-        wanted: type[Any] | None,
-        *,
-        make_engine: Callable[[Header], Engine[Any] | BadCell] | None = None,
-    ) -> Plan[Any]:
-        """Return the same plan for rows of another type, or of another make."""
-        return Plan(
-            wanted,
-            dialect=self.dialect,
-            encoding=self.encoding,
-            max_record=self.max_record,
-            make_engine=make_engine,
-        )
-
-    def _make_parser(self, header: Header) -> Engine[T] | BadCell:
-        binding = bind(self.wanted, header.names)
-        return binding if isinstance(binding, BadCell) else Parser(header.dialect, binding)
 
 
 class RowFeed(Generic[T]):
@@ -97,14 +29,16 @@ class RowFeed(Generic[T]):
     Exhaust each iterator before the next call.
 
     Args:
-        plan: What is to be read.
+        options: What is to be read.
         faults: What is done about bad records.
         file: The file's name: it goes into errors, and its ending may tell the format.
         after: The feed of the part before this one.
     """
 
-    def __init__(self, plan: Plan[T], faults: Faults, file: Path, *, after: RowFeed[T] | None = None) -> None:
-        self._plan = plan
+    def __init__(
+        self, options: ReadOptions[T], faults: Faults, file: Path, *, after: RowFeed[T] | None = None
+    ) -> None:
+        self._options = options
         self._faults = faults
         self._file = file
         self.header: Sequence[str] | None = after.header if after else None
@@ -112,7 +46,7 @@ class RowFeed(Generic[T]):
         self.is_csv: bool | None = after.is_csv if after else None
         """Whether the file is CSV and not JSON Lines, as soon as that is known."""
         self._plain = Plain(file)
-        self._utf8 = Utf8(file, plan.encoding)
+        self._utf8 = Utf8(file, options.encoding)
         self._head = b""
         self._decoder: JsonLines[T] | Delimited[T] | None = None
 
@@ -151,7 +85,7 @@ class RowFeed(Generic[T]):
                 return
             self._decoder = self._choose(text)
             self._head = b""
-        size = self._plan.csv_slice if self.is_csv else _SLICE
+        size = self._options.csv_slice if self.is_csv else SLICE
         begin = 0
         while begin < len(text):
             end = begin + size
@@ -169,29 +103,21 @@ class RowFeed(Generic[T]):
             raise self._faults.failure
 
     def _choose(self, text: bytes) -> JsonLines[T] | Delimited[T]:
-        plan = self._plan
+        options = self._options
         name = self._file.name.lower().removesuffix(".part").removesuffix(".gz")
         is_json = text[:_LOOK].lstrip()[:1] == b"{" or name.endswith(_JSON)
-        is_csv = plan.dialect == "saas" or not is_json
+        is_csv = options.dialect == "saas" or not is_json
         if self.is_csv is not None and self.is_csv is not is_csv:
             msg = f"{self._file} is {'CSV' if is_csv else 'JSON Lines'}, and the file before is not"
             raise RecordError(msg, hint="read files that are not parts of one export one by one")
         self.is_csv = is_csv
         if not is_csv:
-            return JsonLines(plan.decoder, self._faults, self._file, limit=plan.max_record)
+            return JsonLines(options.decoder, self._faults, self._file, limit=options.max_record)
         return Delimited(
-            plan.make_engine,
+            options.make_engine,
             self._faults,
             self._file,
-            dialect=_DIALECTS[plan.dialect],
-            limit=plan.max_record,
+            dialect=DIALECTS[options.dialect],
+            limit=options.max_record,
             header=self.header,
         )
-
-
-def _make_decoder(wanted: type[T] | None) -> RowDecoder[T]:
-    try:
-        return RowDecoder(wanted or dict[str, Any])
-    except TypeError as error:
-        msg = f"rows cannot be of the type {wanted!r}"
-        raise ConfigError(msg, hint=str(error)) from None

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from tagferry.rows.dialect import Dialect, guess_dialect
-from tagferry.rows.records import Scanner
+from tagferry.rows.scanner import Scanner
 
 __all__ = ["Header", "find_header"]
 

@@ -15,7 +15,7 @@ from tagferry.rows.arrow import RecordBatch, load
 from tagferry.rows.dialect import DialectName
 from tagferry.rows.encoding import Encoding
 from tagferry.rows.fault import Faults, OnError
-from tagferry.rows.feed import MAX_RECORD, Plan
+from tagferry.rows.options import MAX_RECORD, ReadOptions
 from tagferry.rows.pieces import Pieces, Turns
 from tagferry.rows.source import Source
 from tagferry.rows.table import Table
@@ -36,7 +36,7 @@ class Rows(Generic[T]):
 
     Args:
         files: The files.
-        plan: What is to be read.
+        options: What is to be read.
         faults: What is done about bad records.
         pieces: Where rows come from, if it is not the files as they are.
 
@@ -52,12 +52,17 @@ class Rows(Generic[T]):
     """
 
     def __init__(
-        self, files: Sequence[Path], plan: Plan[T], faults: Faults, *, pieces: Pieces[T] | None = None
+        self,
+        files: Sequence[Path],
+        options: ReadOptions[T],
+        faults: Faults,
+        *,
+        pieces: Pieces[T] | None = None,
     ) -> None:
         self._files = files
-        self._plan = plan
+        self._options = options
         self._faults = faults
-        self._turns = Turns(pieces or Ahead(Source(files, plan, faults)))
+        self._turns = Turns(pieces or Ahead(Source(files, options, faults)))
         self._rows = self._each()
         self._begun: Literal["rows", "batches", "arrow"] | None = None
 
@@ -103,7 +108,7 @@ class Rows(Generic[T]):
             ConfigError: pyarrow is not installed, or rows of the type make no table.
         """
         load()
-        return self._arrow_batches(Table(self._files, self._plan, self._faults))
+        return self._arrow_batches(Table(self._files, self._options, self._faults))
 
     async def aclose(self) -> None:
         """Close the file that is open."""
@@ -227,8 +232,8 @@ def read_rows(
     Raises:
         ConfigError: A value that cannot work.
     """
-    plan: Plan[Any] = Plan(type, dialect=dialect, encoding=encoding, max_record=max_record)
-    return Rows(list_files(files), plan, Faults(on_error))
+    options: ReadOptions[Any] = ReadOptions(type, dialect=dialect, encoding=encoding, max_record=max_record)
+    return Rows(list_files(files), options, Faults(on_error))
 
 
 def list_files(files: Files) -> list[Path]:

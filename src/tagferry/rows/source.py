@@ -9,7 +9,8 @@ from typing import BinaryIO, Generic, NamedTuple, TypeVar
 
 from tagferry.errors import DiskError, TagferryError
 from tagferry.rows.fault import Faults
-from tagferry.rows.feed import Plan, RowFeed
+from tagferry.rows.feed import RowFeed
+from tagferry.rows.options import ReadOptions
 
 __all__ = ["Block", "Source"]
 
@@ -38,13 +39,13 @@ class Source(Generic[T]):
 
     Args:
         files: The files.
-        plan: What is to be read.
+        options: What is to be read.
         faults: What is done about bad records.
     """
 
-    def __init__(self, files: Sequence[Path], plan: Plan[T], faults: Faults) -> None:
+    def __init__(self, files: Sequence[Path], options: ReadOptions[T], faults: Faults) -> None:
         self._files = iter(files)
-        self._plan = plan
+        self._options = options
         self._faults = faults
         self._file = Path()
         self._opened: BinaryIO | None = None
@@ -99,7 +100,7 @@ class Source(Generic[T]):
     def take(self, block: Block) -> None:
         """Have a block decoded, when all of the last one is."""
         if self._feed is None or block.number != self._fed:
-            self._feed = RowFeed(self._plan, self._faults, block.file, after=self._feed)
+            self._feed = RowFeed(self._options, self._faults, block.file, after=self._feed)
             self._fed = block.number
         self._steps = self._feed.feed(block.data) if block.data else self._feed.finish()
         self.size += len(block.data)

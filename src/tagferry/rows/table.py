@@ -10,8 +10,8 @@ from tagferry.errors import RecordError
 from tagferry.rows import arrow
 from tagferry.rows.cdp import CDPRow
 from tagferry.rows.fault import Faults
-from tagferry.rows.feed import Plan
 from tagferry.rows.layout import Layout, Survey, layout_of_header, layout_of_type
+from tagferry.rows.options import ReadOptions
 from tagferry.rows.source import Source
 
 __all__ = ["Table"]
@@ -25,21 +25,23 @@ class Table:
 
     Args:
         files: The files.
-        plan: How they are read.
+        options: How they are read.
         faults: What is done about bad records. Those that the first of two readings finds do not count.
 
     Raises:
         ConfigError: Rows of the type make no table.
     """
 
-    def __init__(self, files: Sequence[Path], plan: Plan[Any], faults: Faults) -> None:
+    def __init__(self, files: Sequence[Path], options: ReadOptions[Any], faults: Faults) -> None:
         self._files = files
-        wanted = None if plan.wanted is CDPRow else plan.wanted
+        wanted = None if options.wanted is CDPRow else options.wanted
         self._typed = wanted is not None
-        self._plan = plan if self._typed else plan.of(None)
+        self._options = options if self._typed else options.of(None)
         self.faults = faults
         self._survey = Survey()
-        self._looking = Source(files, self._plan, Faults("raise" if faults.on_error == "raise" else "skip"))
+        self._looking = Source(
+            files, self._options, Faults("raise" if faults.on_error == "raise" else "skip")
+        )
         self._layout = None if wanted is None else layout_of_type(wanted)
         self._reading: Source[Any] | None = None
         self._schema: Any = None
@@ -99,7 +101,7 @@ class Table:
             TagferryError: They cannot be read.
         """
         if self._reading is None:
-            self._reading = Source(self._files, self._plan, self.faults)
+            self._reading = Source(self._files, self._options, self.faults)
         return self._reading.pull()
 
     def pull_batches(self) -> list[arrow.RecordBatch] | None:
@@ -110,8 +112,8 @@ class Table:
         """
         by_arrow = bool(self._looking.is_csv) and not self._typed
         if self._reading is None and by_arrow:
-            plan = self._plan.of(None, make_engine=arrow.make_engine)
-            self._reading = Source(self._files, plan, self.faults)
+            options = self._options.of(None, make_engine=arrow.make_engine)
+            self._reading = Source(self._files, options, self.faults)
         lists = self.pull()
         if lists is None:
             return None

@@ -20,6 +20,9 @@ class PublicResolver(AbstractResolver):
     """Resolves names, and refuses those with a private address, unless the API's own name has one too.
 
     The address that is checked here is the one that is connected, so that a name cannot change in between.
+
+    Args:
+        api_host: The host of the API.
     """
 
     def __init__(self, api_host: str) -> None:
@@ -29,6 +32,12 @@ class PublicResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
+        """Return the addresses of a name.
+
+        Raises:
+            PrivateAddressError: One of them is private, and none of the API's own name is.
+            OSError: It cannot be resolved.
+        """
         found = await self._resolver.resolve(host, port, family)
         if _any_private(found):
             own = await self._resolver.resolve(self._api_host, port, family)
@@ -37,6 +46,7 @@ class PublicResolver(AbstractResolver):
         return found
 
     async def close(self) -> None:
+        """Let go of everything."""
         await self._resolver.close()
 
 

@@ -10,7 +10,7 @@ from tagferry.errors import IntegrityError, RecordError, TagferryError
 from tagferry.rows import arrow
 from tagferry.rows.cdp import CDPRow
 from tagferry.rows.dialect import BACKSLASH, RFC4180
-from tagferry.rows.feed import Plan
+from tagferry.rows.options import ReadOptions
 from tests.rows import oracle
 
 HEAD = 4
@@ -32,7 +32,7 @@ def any_bytes(data):
     """Whatever the file: nothing but our errors, and the same for any split."""
     head, body = settings(data)
     name = ("x", "x.csv", "x.jsonl.gz")[head[0] % 3]
-    plan = Plan(
+    plan = ReadOptions(
         TYPES[head[1] % 3], dialect=("auto", "saas", "cdp")[head[1] // 3 % 3], max_record=LIMITS[head[2] % 3]
     )
     same_for_any_split(plan, body, head, Path(name), POLICIES[head[2] // 3 % 3])
@@ -42,14 +42,14 @@ def csv_rows(data):
     """CSV: the rows of the standard library up to the first record that it refuses."""
     head, body = settings(data)
     dialect, name = ((RFC4180, "cdp"), (BACKSLASH, "saas"))[head[0] % 2]
-    plan = Plan(TYPES[head[1] % 2], dialect=name, encoding="utf-8", max_record=LIMITS[head[2] % 3])
+    plan = ReadOptions(TYPES[head[1] % 2], dialect=name, encoding="utf-8", max_record=LIMITS[head[2] % 3])
     file = b"a,b\n" + body
     same_for_any_split(plan, file, head, oracle.FILE, POLICIES[head[2] // 3 % 3])
     try:
         text = file.decode()
     except UnicodeDecodeError:
         return
-    plan = Plan(None, dialect=name, encoding="utf-8")
+    plan = ReadOptions(None, dialect=name, encoding="utf-8")
     rows, error, _ = oracle.feed(plan, [file])
     expected, refused = oracle.records(text, dialect)
     good = []
@@ -70,7 +70,7 @@ def jsonl_rows(data):
     """JSON Lines: a row is what the decoder says of its line."""
     head, body = settings(data)
     wanted, file = TYPES[head[1] % 3], Path("x.jsonl")
-    plan = Plan(wanted, encoding="utf-8", max_record=LIMITS[head[2] % 3])
+    plan = ReadOptions(wanted, encoding="utf-8", max_record=LIMITS[head[2] % 3])
     same_for_any_split(plan, body, head, file, POLICIES[head[2] // 3 % 3])
     if body.startswith(OTHERS):
         return
@@ -80,7 +80,7 @@ def jsonl_rows(data):
         if line.strip(b" \t\r"):
             with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 good.append(decoder.decode(line))
-    rows, error, _ = oracle.feed(Plan(wanted, encoding="utf-8"), [body], on_error="skip", file=file)
+    rows, error, _ = oracle.feed(ReadOptions(wanted, encoding="utf-8"), [body], on_error="skip", file=file)
     assert (rows, error) == (good, None)
 
 
@@ -90,7 +90,7 @@ def gzip_rows(data):
     whole = gzip.compress(body[: len(body) // 2], mtime=0) + gzip.compress(body[len(body) // 2 :], mtime=0)
     at = int.from_bytes(head[:2], "big") % (len(whole) + 1)
     damaged = whole[:at] + bytes([head[2]]) * (head[3] % 3) + whole[at + head[3] % 2 :]
-    plan = Plan(encoding="utf-8")
+    plan = ReadOptions(encoding="utf-8")
     same_for_any_split(plan, damaged, head, oracle.FILE, "skip")
     _, error, _ = oracle.feed(plan, [damaged], on_error="skip")
     if damaged == whole:

@@ -10,10 +10,10 @@ from tagferry.lookups.intake import Accounts
 from tagferry.lookups.service import LookupService
 from tagferry.lookups.target import IfExists, Target
 
-__all__ = ["Job"]
+__all__ = ["FetchSpec"]
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class FetchSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One durable fetch, as its caller wants it."""
 
     service: LookupService

@@ -14,7 +14,8 @@ from tagferry.exports.tail import Tail
 from tagferry.files.disk import disk_errors
 from tagferry.files.thread import in_thread
 from tagferry.rows.fault import Faults
-from tagferry.rows.feed import Plan, RowFeed
+from tagferry.rows.feed import RowFeed
+from tagferry.rows.options import ReadOptions
 
 if TYPE_CHECKING:
     from _hashlib import HASH
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from tagferry.exports.export import Export
     from tagferry.exports.outcome import SavedFile
 
-__all__ = ["Behind"]
+__all__ = ["Follower"]
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ _BLOCK = 256 * 1024
 _GZIP = b"\x1f\x8b"
 
 
-class Behind(Generic[T]):
+class Follower(Generic[T]):
     """The bytes of an export as they come to disk, and the rows that they make.
 
     What was read is compared with what was saved, by hash: rows are never of two exports. Where something was
@@ -40,15 +41,17 @@ class Behind(Generic[T]):
         export: The export.
         directory: Where its files are.
         tail: Tells what is on disk.
-        plan: How the files are read.
+        options: How the files are read.
         faults: What is done about bad records.
     """
 
-    def __init__(self, export: Export, directory: Path, tail: Tail, plan: Plan[T], faults: Faults) -> None:
+    def __init__(
+        self, export: Export, directory: Path, tail: Tail, options: ReadOptions[T], faults: Faults
+    ) -> None:
         self._export = export
         self._directory = directory
         self._tail = tail
-        self._plan = plan
+        self._options = options
         self._faults = faults
         self._read_parts: list[tuple[int, str]] = []
         """Size and hash of the parts that were read to their end."""
@@ -150,7 +153,7 @@ class Behind(Generic[T]):
     def _begin_part(self, *, gzip: bool) -> RowFeed[T]:
         parts = self._tail.parts if self._tail.files is None else len(self._tail.files)
         name = final_name(self._export.stem, self._export.ending, self._part, parts, gzip=gzip)
-        self._feed = RowFeed(self._plan, self._faults, self._directory / name, after=self._last)
+        self._feed = RowFeed(self._options, self._faults, self._directory / name, after=self._last)
         return self._feed
 
     def _close(self) -> None:

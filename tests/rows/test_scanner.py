@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from tagferry.rows.dialect import BACKSLASH, RFC4180, Dialect
 from tagferry.rows.lines import count_lines
-from tagferry.rows.records import Scanner
+from tagferry.rows.scanner import Scanner
 from tests.rows import oracle
 
 HOSTILE = st.text(alphabet='a,"\\\n\r\t é\x00', max_size=24)

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
-__all__ = ["Start", "tasks_beside"]
+__all__ = ["Start", "background_tasks"]
 
 Start = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
 """Starts a task."""
 
 
 @asynccontextmanager
-async def tasks_beside() -> AsyncGenerator[Start]:
+async def background_tasks() -> AsyncGenerator[Start]:
     """Give what starts tasks; when the block is left, however it is left, they are cancelled and waited for.
 
     What the block raises goes on as it is. A task that fails cancels the block, and raises a group.

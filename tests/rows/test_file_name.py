@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tagferry.rows.naming import output_name, split_name
+from tagferry.rows.file_name import output_name, split_name
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagferry.errors import ConfigError
-from tagferry.lookups.lines import Chunk, find_format, render
+from tagferry.lookups.format import Chunk, find_format, render
 from tagferry.lookups.outcome import AccountError, AccountFailed, Answers, Missing, Tagged
 
 JSONL = find_format(PurePath("x.jsonl"))
