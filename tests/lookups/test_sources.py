@@ -23,9 +23,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagferry.errors import ConfigError, DiskError, RecordError
-from tagferry.lookups import blocks, columns, sources
+from tagferry.lookups import blocks, columns
 from tagferry.lookups.attended import Attended
-from tagferry.lookups.sources import IterableSource, Source, open_source
+from tagferry.lookups.sources import Source, open_source
 
 compress = functools.partial(gzip.compress, mtime=0)
 """Without the time, which would give the same test other names in each process."""
@@ -42,7 +42,6 @@ def tiny(monkeypatch):
     """Blocks of a few bytes, so that every line lies across some."""
     monkeypatch.setattr(blocks, "_BLOCK", 5)
     monkeypatch.setattr(columns, "_ROWS", 2)
-    monkeypatch.setattr(sources, "_ITEMS", 2)
     monkeypatch.setattr(columns, "_ITEMS", 2)
 
 
@@ -450,7 +449,6 @@ def parquet(**columns):
     ids=str,
 )
 def test_a_column_of_texts_of_a_parquet_file(here, monkeypatch, kind):
-    monkeypatch.setattr(sources, "_ITEMS", 2)
     monkeypatch.setattr(columns, "_ITEMS", 2)
     accounts = ["a", " b ", "用户", "a", "x"]
     data = parquet(other=[1] * 5, **{"a.b": pa.array(accounts, kind)})
@@ -477,7 +475,6 @@ def test_a_parquet_file_may_have_no_rows(here):
 )
 @pytest.mark.parametrize("items", [1, 3, 10])
 def test_a_bad_row_of_a_parquet_file_is_named(here, monkeypatch, values, message, items):
-    monkeypatch.setattr(sources, "_ITEMS", items)
     monkeypatch.setattr(columns, "_ITEMS", items)
     assert message in fails("x.parquet:uid", parquet(uid=values))
 
@@ -652,58 +649,3 @@ def test_who_stops_half_way_leaves_nothing_open(here, tiny, text, data):
     blocks.close()
     del blocks
     gc.collect()
-
-
-# Iterables
-
-
-def test_an_iterable_is_gone_through_in_parts(monkeypatch):
-    monkeypatch.setattr(sources, "_ITEMS", 3)
-    monkeypatch.setattr(columns, "_ITEMS", 3)
-    pulled = []
-
-    def accounts():
-        for number in range(7):
-            pulled.append(number)
-            yield f"user{number}"
-
-    source = IterableSource(accounts())
-    assert isinstance(source, Source)
-    assert (source.name, source.stamp(), source.exists()) == ("accounts", None, True)
-    blocks = source.blocks()
-    assert pulled == []
-    assert next(blocks) == [b"user0", b"user1", b"user2"]
-    assert len(pulled) == 3
-    assert [len(block) for block in blocks] == [3, 1]
-
-
-@pytest.mark.parametrize("accounts", [["a", "b"], ("a", "b"), {"a": 1, "b": 2}, (one for one in "ab"), []])
-def test_any_iterable_is_a_source(accounts):
-    expected = ["a", "b"] if accounts else []
-    assert read(IterableSource(accounts)) == expected
-
-
-@pytest.mark.parametrize(
-    ("bad", "error", "message"),
-    [("", RecordError, "account number 6 is empty"), (7, ConfigError, "account number 6 is of type int")],
-)
-def test_a_bad_item_is_named_by_its_position(monkeypatch, bad, error, message):
-    monkeypatch.setattr(sources, "_ITEMS", 3)
-    monkeypatch.setattr(columns, "_ITEMS", 3)
-    with pytest.raises(error, match=message):
-        read(IterableSource(["a", "b", "c", "d", "e", bad, "f"]))
-
-
-def test_an_error_of_the_iterable_is_its_own():
-    def accounts():
-        yield "a"
-        raise OSError("mine")
-
-    with pytest.raises(OSError, match="mine") as caught:
-        read(IterableSource(accounts()))
-    assert not isinstance(caught.value, DiskError)
-
-
-def test_a_single_text_is_no_iterable_of_accounts():
-    with pytest.raises(TypeError, match="one str"):
-        IterableSource("abc")

@@ -6,13 +6,14 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from tagferry.errors import TagferryError
 from tagferry.files.thread import in_thread, settle, start
 from tagferry.lookups.accounts import check_accounts, check_accounts_argument
 from tagferry.lookups.attended import Attended
-from tagferry.lookups.sources import IterableSource, Source, open_source
+from tagferry.lookups.sources import Source, open_source
 
 __all__ = ["Accounts", "DeadLetters", "blocks_of", "is_gone", "name_of", "stamp_of"]
 
@@ -53,9 +54,9 @@ async def blocks_of(accounts: Accounts) -> AsyncGenerator[list[bytes]]:
             await in_thread(_close, blocks)
         return
     check_accounts_argument(accounts)
+    items: list[str] = []
+    first = 1
     if isinstance(accounts, AsyncIterable):
-        items: list[str] = []
-        first = 1
         async for account in accounts:
             items.append(account)
             if len(items) == _ITEMS:
@@ -65,8 +66,10 @@ async def blocks_of(accounts: Accounts) -> AsyncGenerator[list[bytes]]:
         yield check_accounts(items, first)
         return
     # On this thread: what a caller iterates over may belong to it.
-    for block in IterableSource(accounts).blocks():
-        yield block
+    rest = iter(accounts)
+    while items := list(islice(rest, _ITEMS)):
+        yield check_accounts(items, first)
+        first += len(items)
 
 
 async def _read(source: Source, blocks: Iterator[list[bytes]]) -> list[bytes] | None:

@@ -1,7 +1,7 @@
-"""Where accounts come from: text, CSV, JSON Lines and Parquet files, standard input, iterables.
+"""Where accounts come from: text, CSV, JSON Lines and Parquet files, and standard input.
 
 A source is read in blocks on a worker thread and is never held whole. What is wrong in it is named by the
-number of its line, row or item.
+number of its line or row.
 """
 
 from __future__ import annotations
@@ -11,22 +11,20 @@ import re
 import stat
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from tagferry.errors import ConfigError
 from tagferry.lookups.account_file import TextSource, reading
-from tagferry.lookups.accounts import check_accounts, check_accounts_argument, clean_lines
+from tagferry.lookups.accounts import clean_lines
 from tagferry.lookups.attended import attend
 from tagferry.lookups.blocks import line_blocks
 from tagferry.lookups.columns import CsvSource, JsonLinesSource, ParquetSource
 from tagferry.rows.arrow import load
 
-__all__ = ["IterableSource", "Source", "open_source"]
+__all__ = ["Source", "open_source"]
 
-_ITEMS = 10_000
 _COLUMN = re.compile(r"\.(?:(?:csv|jsonl|ndjson|json)(?:\.gz)?|parquet)(:)", re.IGNORECASE)
 
 
@@ -89,35 +87,6 @@ def open_source(text: str, stdin: BinaryIO | None = None, *, may_be_gone: bool =
     source = kind(path, column)
     source.check()
     return source
-
-
-class IterableSource:
-    """The accounts of an iterable of `str`, which is gone through once.
-
-    Raises:
-        TypeError: It is a text or no iterable.
-    """
-
-    name = "accounts"
-
-    def __init__(self, accounts: Iterable[str]) -> None:
-        check_accounts_argument(accounts)
-        self._accounts = accounts
-
-    def stamp(self) -> str | None:
-        """Return None: nothing tells whether an iterable is the same as before."""
-        return None
-
-    def exists(self) -> bool:
-        """Return True."""
-        return True
-
-    def blocks(self) -> Iterator[list[bytes]]:
-        """Yield the accounts, 10,000 at a time."""
-        accounts, first = iter(self._accounts), 1
-        while items := list(islice(accounts, _ITEMS)):
-            yield check_accounts(items, first)
-            first += len(items)
 
 
 class _InputSource:
