@@ -10,9 +10,9 @@ from yarl import URL
 
 from tagferry.errors import ProtocolError, RefusedError, TagferryError, UnavailableError
 from tagferry.wire.excerpt import excerpt
-from tagferry.wire.resolver import PrivateAddressError
+from tagferry.wire.resolver import leads_inside
 
-__all__ = ["NOT_SENT", "ResendError", "failure_of"]
+__all__ = ["NOT_SENT", "failure_of"]
 
 NOT_SENT = frozenset({"connect", "tls"})
 """Codes of failures before a byte of the request left."""
@@ -23,10 +23,6 @@ _NO_CONNECTION = (
     # A proxy did not connect us.
     aiohttp.ClientHttpProxyError,
 )
-
-
-class ResendError(Exception):
-    """aiohttp was about to send a request for the second time."""
 
 
 def failure_of(
@@ -50,7 +46,7 @@ def failure_of(
             code="tls",
             hint="check the base URL and the certificates of this machine; pass ssl= for a private CA",
         )
-    if isinstance(getattr(error, "os_error", None), PrivateAddressError):
+    if leads_inside(getattr(error, "os_error", None)):
         msg = f"{host} leads to a private address, which a link of a public service must not"
         return ProtocolError(msg, service=service, code="private-address")
     reason = _reason(error, timeout)
@@ -75,7 +71,7 @@ def _reason(error: BaseException, timeout: float) -> str:
         return error.os_error.strerror or "connection failed"
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the body broke off"
-    if isinstance(error, (aiohttp.ServerDisconnectedError, ResendError)):
+    if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the connection was closed without an answer"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

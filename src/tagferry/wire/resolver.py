@@ -9,11 +9,16 @@ from aiohttp.resolver import DefaultResolver
 
 from tagferry.wire.address import is_private
 
-__all__ = ["PrivateAddressError", "PublicResolver"]
+__all__ = ["PublicResolver", "leads_inside"]
 
 
-class PrivateAddressError(OSError):
+class _PrivateAddressError(OSError):
     """A name leads to an address that it must not lead to."""
+
+
+def leads_inside(error: object) -> bool:
+    """Tell whether a name could not be resolved since it leads to a private address."""
+    return isinstance(error, _PrivateAddressError)
 
 
 class PublicResolver(AbstractResolver):
@@ -35,14 +40,14 @@ class PublicResolver(AbstractResolver):
         """Return the addresses of a name.
 
         Raises:
-            PrivateAddressError: One of them is private, and none of the API's own name is.
-            OSError: It cannot be resolved.
+            OSError: It cannot be resolved; or one is private, and none of the API's own name is: then
+                `leads_inside` knows the error.
         """
         found = await self._resolver.resolve(host, port, family)
         if _any_private(found):
             own = await self._resolver.resolve(self._api_host, port, family)
             if not _any_private(own):
-                raise PrivateAddressError
+                raise _PrivateAddressError
         return found
 
     async def close(self) -> None:

@@ -13,7 +13,7 @@ from yarl import URL
 
 from tagferry.errors import ConfigError, ProtocolError, TagferryError
 from tagferry.wire.address import is_private
-from tagferry.wire.failure import ResendError, failure_of
+from tagferry.wire.failure import failure_of
 from tagferry.wire.message import Head, Reply, Request
 from tagferry.wire.resolver import PublicResolver
 
@@ -116,7 +116,7 @@ class Transport:
                 return reply
             msg = f"{self._service} sent a reply of more than {MAX_REPLY} bytes"
             failure = ProtocolError(msg, service=self._service)
-        except (TimeoutError, aiohttp.ClientError, OSError, ResendError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             failure = self._failure(error, request.operation, request.url)
         # Outside of the handler: the library's exception holds URLs and headers and must not be our context.
         # Nor must its response stand in a frame of the traceback: its `repr` shows the URL, and a query may
@@ -272,6 +272,10 @@ def _head(response: aiohttp.ClientResponse) -> Head:
     return Head(response.status, response.headers)
 
 
+class _ResendError(aiohttp.ServerDisconnectedError):
+    """aiohttp was about to send a request again, since the connection closed on the first one."""
+
+
 class _Once:
     """Lets a request go out once.
 
@@ -286,6 +290,6 @@ class _Once:
         self, request: aiohttp.ClientRequest, handler: ClientHandlerType
     ) -> aiohttp.ClientResponse:
         if self._sent:
-            raise ResendError
+            raise _ResendError
         self._sent = True
         return await handler(request)
