@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tagferry import errors
+from tagferry.cli.report import exit_code
 from tests.standing import assert_no_secret
 
 BASES = {
@@ -47,8 +48,11 @@ def test_every_error_is_below_the_root_and_its_builtin_relative(kind):
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_only_a_throttled_and_an_unavailable_service_are_worth_another_try(kind):
-    assert kind("m").retryable is (kind.__name__ in {"ThrottledError", "UnavailableError"})
+def test_what_a_scheduler_is_told_to_come_back_for_may_work_later(kind):
+    # Of a job that may exist it is told as well, but nothing may ask for a second one unasked.
+    temporary = exit_code(kind("m")) == 5
+    assert kind("m").retryable is (temporary and kind is not errors.SubmitUnknownError)
+    assert temporary or kind is not errors.SubmitUnknownError
     assert kind("m", retryable=True).retryable is True
     assert kind("m", retryable=False).retryable is False
 

@@ -10,7 +10,7 @@ TagferryError                        never raised itself
 ├── JobFailedError                   the service gave up on an export job
 ├── DeadlineError (TimeoutError)     the time that the caller allowed is over
 ├── SubmitUnknownError               it is not known whether a job was created
-├── LinkExpiredError                 a download link lapsed and no living one could be had
+├── LinkExpiredError                 a download link lapsed and no living one could be had; retryable
 ├── IntegrityError                   bytes are missing, too many or different
 ├── DiskError (OSError)              a local file cannot be read, written or kept
 └── RecordError (ValueError)         a record in a file cannot be decoded
@@ -126,11 +126,17 @@ class DeadlineError(TagferryError, TimeoutError):
 
 
 class SubmitUnknownError(TagferryError):
-    """The answer to a job submission was lost: the job may or may not exist."""
+    """The answer to a job submission was lost: the job may or may not exist.
+
+    It passes, but not by itself, so it is not retryable: the same call says it again, or makes a second job.
+    Look whether the job is there, and attach to it, or ask for another one with ``resume=False``.
+    """
 
 
 class LinkExpiredError(TagferryError):
-    """A download link lapsed and no living one could be had."""
+    """A download link lapsed and no living one could be had; the next run asks for others."""
+
+    retryable = True
 
 
 class IntegrityError(TagferryError):

@@ -334,8 +334,9 @@ async def test_a_lapsed_link_is_renewed_once(world):
 
 async def test_a_fresh_link_that_is_refused_too_ends_it(world):
     world.order("expired x*")
-    with pytest.raises(LinkExpiredError, match="even a fresh link"):
+    with pytest.raises(LinkExpiredError, match="even a fresh link") as caught:
         await world.tag().download(world.out)
+    assert caught.value.retryable
     assert world.requests() == 2
     assert len(world.of(LinkRenewed)) == 1
 
@@ -702,6 +703,7 @@ async def test_files_that_are_gone_end_it_after_one_more_question_and_the_job_is
         await cdp.tag().download(cdp.out)
     assert caught.value.code == status
     assert "run the same again to make another one" in caught.value.hint
+    assert caught.value.retryable
     assert cdp.requests(cdp_world.POLL) == 2
     assert cdp.requests(cdp_world.DOWNLOAD) == len(before) + 2
     assert cdp.submission() is None
@@ -714,8 +716,9 @@ async def test_files_of_a_job_that_was_attached_to_and_is_gone(cdp):
     cdp.order("status=404 x2", operation=cdp_world.DOWNLOAD)
     async with cdp.client_of() as client:
         tag = client.tag_users(cdp_world.TAG)
-        with pytest.raises(LinkExpiredError, match="without --job"):
+        with pytest.raises(LinkExpiredError, match="without --job") as caught:
             await client.attach(job.id, tag).download(cdp.out)
+        assert not caught.value.retryable
         cdp.check_tag(await tag.download(cdp.out))
     assert len(cdp.jobs()) == 2
 

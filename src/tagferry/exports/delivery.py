@@ -143,7 +143,9 @@ async def _deliver_job(
             if _is_gone(error):
                 await submissions.forget(export, job, place)
                 if isinstance(error, LinkExpiredError):
-                    error.hint = _ANEW if export.job_id is None else _DETACHED
+                    # Who is attached to this job gets no other one by doing the same.
+                    error.retryable = export.job_id is None
+                    error.hint = _ANEW if error.retryable else _DETACHED
             raise
         await submissions.forget(export, job)
         return done
