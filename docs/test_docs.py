@@ -30,7 +30,8 @@ from tagferry.emulator import (
     TencentSettings,
     serve_in_thread,
 )
-from tagferry.settings import ConfigFile, layer
+from tagferry.layers import layer
+from tagferry.settings import ConfigFile
 
 PEOPLE = {"xiaojun012": ["a", "b"], "xiaojun013": ["a", "c"]}
 ROOT = Path(__file__).parent.parent

@@ -112,14 +112,15 @@ FILE_CALLS |= {
 FORBIDDEN = {
     "errors": ("",),
     "events": ("services", "clients", "wire", "exports", "lookups", "cli", "emulator"),
-    "wire": ("services", "clients", "exports", "lookups", "cli", "emulator", "settings"),
-    "files": ("services", "clients", "wire", "exports", "lookups", "rows", "cli", "emulator", "settings"),
-    "services": ("clients", "cli", "emulator", "settings"),
-    "lookups": ("services", "clients", "exports", "cli", "emulator", "settings"),
-    "exports": ("services", "clients", "lookups", "cli", "emulator", "settings"),
-    "rows": ("services", "clients", "exports", "lookups", "cli", "emulator", "settings"),
-    "clients": ("cli", "emulator", "settings"),
-    "settings": ("clients", "exports", "lookups", "cli", "emulator"),
+    "wire": ("services", "clients", "exports", "lookups", "cli", "emulator", "settings", "layers"),
+    "files": ("services", "clients", "wire", "exports", "lookups", "rows", "cli", "emulator", "settings", "layers"),
+    "services": ("clients", "cli", "emulator", "settings", "layers"),
+    "lookups": ("services", "clients", "exports", "cli", "emulator", "settings", "layers"),
+    "exports": ("services", "clients", "lookups", "cli", "emulator", "settings", "layers"),
+    "rows": ("services", "clients", "exports", "lookups", "cli", "emulator", "settings", "layers"),
+    "clients": ("cli", "emulator", "settings", "layers"),
+    "settings": ("clients", "exports", "lookups", "layers", "cli", "emulator"),
+    "layers": ("clients", "exports", "lookups", "cli", "emulator"),
 }
 """What a package must not import of ours; an empty name stands for anything."""
 

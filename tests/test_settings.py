@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from tagferry.errors import ConfigError
-from tagferry.settings import SETTINGS, ConfigFile, Value, layer
+from tagferry.layers import layer
+from tagferry.settings import SETTINGS, ConfigFile, Value
 
 TOKEN = "growingio.token"
 SECRET = "s3cret-canary"

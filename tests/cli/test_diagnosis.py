@@ -19,7 +19,7 @@ from tagferry.cli.diagnosis import (
     read_skew,
 )
 from tagferry.errors import AuthError, ProtocolError, TagferryError, UnavailableError
-from tagferry.settings import layer
+from tagferry.layers import layer
 from tagferry.wire.message import Head
 
 NOW = 1_700_000_000.0

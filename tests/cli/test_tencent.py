@@ -5,7 +5,7 @@ import pytest
 from tagferry.cli.options import FetchOptions
 from tagferry.cli.tencent import open_client
 from tagferry.errors import ConfigError
-from tagferry.settings import layer
+from tagferry.layers import layer
 
 ENVIRON = {
     "TAGFERRY_TENCENT_SDKAPPID": "1400000000",

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagferry.errors import ConfigError
-from tagferry.settings import CONFIG, FILE_NAME, PROFILE, ConfigFile, Settings, layer
+from tagferry.layers import CONFIG, PROFILE, layer
+from tagferry.settings import FILE_NAME, ConfigFile, Settings
 
 if TYPE_CHECKING:
     from tagferry.cli.options import SettingsOptions
