@@ -18,6 +18,7 @@ PUBLIC = {
     "AccountFailed",
     "AuthError",
     "CDPRow",
+    "ClientCredentials",
     "ConfigError",
     "Converted",
     "DeadlineError",

@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tagferry.clients.client_credentials import ClientCredentials
     from tagferry.clients.growingio import GrowingIO
     from tagferry.clients.growingio_cdp import GrowingIOCDP
     from tagferry.clients.tencent_im import TencentIM
@@ -49,6 +50,7 @@ __all__ = [
     "AccountFailed",
     "AuthError",
     "CDPRow",
+    "ClientCredentials",
     "ConfigError",
     "Converted",
     "DeadlineError",
@@ -87,6 +89,7 @@ _PLACES = {
     "AccountError": "tagferry.lookups.outcome",
     "AccountFailed": "tagferry.lookups.outcome",
     "CDPRow": "tagferry.rows.cdp",
+    "ClientCredentials": "tagferry.clients.client_credentials",
     "Converted": "tagferry.rows.convert",
     "Export": "tagferry.exports.export",
     "ExportDone": "tagferry.exports.outcome",

@@ -28,6 +28,7 @@ from tagferry.services.growingio_cdp import (
     TOKEN_HINT,
     ask_result,
     ask_submit,
+    ask_token,
     authorize,
     check_job_id,
     check_language,
@@ -35,6 +36,7 @@ from tagferry.services.growingio_cdp import (
     make_link,
     read_result,
     read_submit,
+    read_token,
     segment_spec,
     submit_unknown,
     tag_spec,
@@ -279,6 +281,58 @@ def test_schemes_and_languages_are_checked_and_a_token_in_their_place_is_not_sho
     for bad in ("zh", "ch", "", 5, ["CH"]):
         with pytest.raises(ConfigError, match="not one of CH and US"):
             check_language(bad)
+
+
+def test_the_old_exchange_asks_with_a_form():
+    request = ask_token(BASE, " key&1 ")
+    assert (request.method, request.url) == ("POST", f"{BASE}/accounts/oauth/access_token")
+    assert request.headers == {"Content-Type": "application/x-www-form-urlencoded"}
+    assert dict(parse_qsl(request.body.decode())) == {
+        "grant_type": "client_credentials",
+        "client_id": "api",
+        "client_secret": "key&1",
+        "scope": "system",
+    }
+    assert "key" not in repr(request)
+    for bad in ("", " ", None, 5):
+        with pytest.raises(ConfigError, match="client secret is empty"):
+            ask_token(BASE, bad)
+
+
+def test_the_old_exchange_gives_a_token():
+    body = '{"access_token":"4aaa22c7","token_type":"bearer","expires_in":1}'
+    assert read_token(reply(body), now=NOW) == "4aaa22c7"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind", "says"),
+    [
+        (
+            '{"error":"invalid_client","error_description":"Bad client credentials"}',
+            401,
+            AuthError,
+            "Bad client",
+        ),
+        ('{"error":"invalid_client"}', 400, AuthError, "invalid_client"),
+        ('{"message":"no"}', 403, AuthError, "no"),
+        ("<html>", 401, AuthError, "no token: 401"),
+        ("", 503, ThrottledError, "503"),
+        ("", 502, UnavailableError, "502"),
+        ("", 404, RefusedError, "404"),
+        ('{"token":"CANARY-x"}', 200, ProtocolError, "without one"),
+        ('{"access_token":""}', 200, ProtocolError, "without one"),
+        ('{"access_token":5}', 200, ProtocolError, "without one"),
+        ('"CANARY-x"', 200, ProtocolError, "without one"),
+        ('{"access_token":"CANARY-x"', 200, ProtocolError, "without one"),
+    ],
+)
+def test_the_old_exchange_without_a_token(body, status, kind, says):
+    with pytest.raises(kind) as caught:
+        read_token(reply(body, status), now=NOW)
+    assert type(caught.value) is kind
+    assert says in str(caught.value)
+    assert (caught.value.code, caught.value.service) == (status, SERVICE)
+    assert "CANARY" not in str(caught.value)
 
 
 # Submitting -------------------------------------------------------------------------------------------
@@ -611,7 +665,7 @@ ANSWERS = st.fixed_dictionaries(
 @example(b"[" * 100_000, 200)
 @example(b'{"id":1' + b"0" * 5000 + b"}", 200)
 def test_any_bytes_are_a_value_or_an_error_of_ours(body, status):
-    for read in (result, submitted):
+    for read in (result, submitted, lambda body, status: read_token(reply(body, status), now=NOW)):
         failure = None
         try:
             value = read(body, status)

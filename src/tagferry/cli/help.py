@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from tagferry.settings import CONFIG, FILE_NAME, PROFILE, SETTINGS
+from tagferry.layers import CONFIG, PROFILE
+from tagferry.settings import FILE_NAME, SETTINGS
 
 __all__ = ["show_examples", "show_rules", "show_settings"]
 

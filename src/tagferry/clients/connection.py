@@ -10,9 +10,9 @@ import aiohttp
 
 from tagferry.clients.arguments import check_count, check_seconds
 from tagferry.clients.insecure import warn_of_clear_text
-from tagferry.clients.listener import listen
 from tagferry.errors import ConfigError
 from tagferry.events import Emit
+from tagferry.listener import listen
 from tagferry.wire.backoff import Backoff
 from tagferry.wire.clock import SystemClock
 from tagferry.wire.limiter import Limiter, shared_quota

@@ -11,11 +11,12 @@ from typing import Any, BinaryIO, Literal, get_args
 import msgspec
 
 from tagferry.errors import ConfigError
-from tagferry.events import ConvertProgress, Emit, listen
+from tagferry.events import ConvertProgress, Emit
 from tagferry.files.disk import disk_errors, look, sync_directory
 from tagferry.files.place import place_file
 from tagferry.files.scratch import create, sweep
 from tagferry.files.thread import in_thread
+from tagferry.listener import listen
 from tagferry.rows import arrow
 from tagferry.rows.dialect import DialectName
 from tagferry.rows.encoding import Encoding

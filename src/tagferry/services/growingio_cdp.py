@@ -26,9 +26,11 @@ from tagferry.errors import (
 from tagferry.exports.job import JobReport, JobState
 from tagferry.services.growingio_cdp_access import (
     TOKEN_HINT,
+    ask_token,
     authorize,
     check_language,
     check_scheme,
+    read_token,
 )
 from tagferry.services.growingio_cdp_answer import (
     decode_answer,
@@ -65,6 +67,7 @@ __all__ = [
     "FileFormat",
     "ask_result",
     "ask_submit",
+    "ask_token",
     "authorize",
     "check_job_id",
     "check_language",
@@ -73,6 +76,7 @@ __all__ = [
     "make_link",
     "read_result",
     "read_submit",
+    "read_token",
     "scope_url",
     "segment_spec",
     "submit_unknown",

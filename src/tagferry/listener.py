@@ -1,4 +1,4 @@
-"""The listeners of a client: the log, and what its user gave."""
+"""Who listens to events: the log, and what its user gave."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from tagferry import events
-from tagferry.clients.listener import listen
+from tagferry.listener import listen
 
 
 @pytest.fixture(autouse=True)
