@@ -4,7 +4,8 @@ import sys
 import pytest
 
 from tagferry.cli.kinds import KINDS, VERBS
-from tagferry.settings import CONFIG, PROFILE, SETTINGS
+from tagferry.layers import CONFIG, PROFILE
+from tagferry.settings import SETTINGS
 from tests.cli.conftest import CANARY, PROJECT
 
 TAG = ["export", "growingio-tag", PROJECT, "5rREn4PL"]
