@@ -117,6 +117,20 @@ def test_a_token_is_given_back_once():
     assert quota.ready_at(START) == START + quota_spacing(2)
 
 
+def test_a_call_that_is_not_sent_after_all_leaves_the_next_one_at_its_distance_from_the_last():
+    quota = Quota(Rate(10))
+    unsent = quota.take(START)
+    at = quota.ready_at(START)
+    quota.void(quota.take(at))
+    assert quota.ready_at(START) == at, "its place is free again"
+    quota.take(at)
+    after = quota.ready_at(at)
+    # The first one waited for something before it would have been sent, and others went meanwhile.
+    quota.void(unsent)
+    assert quota.ready_at(at) == after > at
+    assert quota.out == 1
+
+
 def quota_spacing(calls):
     return int(0.7 * SECOND / calls)
 

@@ -84,6 +84,7 @@ class Quota:
         self._out = 0
         self._returns: deque[int] = deque()  # when each token that came back is free again; sorted
         self._slot: int | None = None  # when the latest send was due
+        self._latest: Permit | None = None  # what it was taken for
         self._not_before: int | None = None
         self._silent = False
         self._probe: Permit | None = None  # the one call that may go after a silence
@@ -124,7 +125,7 @@ class Quota:
         """Take a token for a request that is sent now; `ready_at` must have said so."""
         # A send that is late by less than a spacing does not move the ones after it.
         due = now if self._slot is None else self._slot + self._spacing
-        permit = Permit(self._slot)
+        permit = self._latest = Permit(self._slot)
         self._slot = min(now, max(due, now - self._spacing))
         self._out += 1
         if self._silent:
@@ -132,9 +133,11 @@ class Quota:
         return permit
 
     def void(self, permit: Permit) -> None:
-        """Take a token back whose request was not sent after all, before another one is taken."""
+        """Take a token back whose request was not sent after all."""
         self._settle(permit)
-        self._slot = permit.slot
+        # Where another one was sent meanwhile, the next has to keep its distance from that.
+        if permit is self._latest:
+            self._slot = permit.slot
 
     def give_back(self, permit: Permit, now: int, *, answered: bool) -> None:
         """Give a token back, once.
