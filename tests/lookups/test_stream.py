@@ -369,6 +369,19 @@ def test_a_reader_that_leaves_early_stops_all(ordered, after, waits):
     run(main)
 
 
+def test_another_reader_is_told_that_the_stream_is_closed_and_is_not_cancelled():
+    service, _ = make()
+
+    async def main():
+        async with stream(service, later(itertools.cycle(make_accounts(1000))), ordered=True) as outcomes:
+            waiting = asyncio.create_task(anext(outcomes))
+            await asyncio.sleep(0)
+        with pytest.raises(ConfigError, match="closed"):
+            await waiting
+
+    run(main)
+
+
 def test_after_the_end_there_is_no_more_inside_of_the_block_or_outside():
     service, _ = make()
 

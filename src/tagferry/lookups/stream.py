@@ -51,10 +51,9 @@ async def stream(
     try:
         yield outcomes
     finally:
-        try:
-            await _stop(task)
-        finally:
-            outcomes.close()
+        # Before the rest is stopped: who still reads is told, and not cancelled with it.
+        outcomes.close()
+        await _stop(task)
 
 
 class Outcomes:
@@ -85,25 +84,29 @@ class Outcomes:
         return outcome
 
     async def put(self, outcomes: Sequence[Outcome]) -> None:
-        """Add outcomes when all before them are taken; by one at a time."""
+        """Add outcomes when all before them are taken; by one at a time. Behind the end they are dropped."""
         while self._ready:
             self._emptied.clear()
             await self._emptied.wait()
-        self._ready.extend(outcomes)
-        self._filled.set()
+        if not self._ended:
+            self._ready.extend(outcomes)
+            self._filled.set()
 
     def end(self, failure: BaseException | None) -> None:
         """End the iteration behind what is there, with a failure if there was one."""
-        self._ended = True
-        self._failure = failure
-        self._filled.set()
+        if not self._ended:
+            self._ended = True
+            self._failure = failure
+            self._filled.set()
 
     def close(self) -> None:
         """Give no more outcomes; who asks for what was not taken is told so."""
         if self._ready or self._failure is not None or not self._ended:
             self._ready.clear()
+            self._ended = True
             hint = "go through it inside of its `async with` block"
-            self.end(ConfigError("the stream of outcomes is closed", hint=hint))
+            self._failure = ConfigError("the stream of outcomes is closed", hint=hint)
+            self._filled.set()
 
 
 class _Lane:
