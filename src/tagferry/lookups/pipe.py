@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from tagferry.errors import DiskError
 from tagferry.lookups.format import find_format
@@ -70,7 +72,12 @@ class PipePlace:
 
 def _write(stream: BinaryIO, text: bytes) -> None:
     try:
-        stream.write(text)
+        while text:
+            # Without a buffer a stream may take a part; one that does not wait may take nothing.
+            written = cast("int | None", stream.write(text))
+            if written is None:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            text = text[written:]
         stream.flush()
     except BrokenPipeError:
         raise
