@@ -13,7 +13,7 @@ import msgspec
 from tagferry.errors import ConfigError
 from tagferry.rows.shape import EMPTY, Shape, fit, shape_of, shape_of_type, widen
 
-__all__ = ["Column", "Layout", "Survey", "layout_of_header", "layout_of_type"]
+__all__ = ["Layout", "Survey", "TableColumn", "layout_of_header", "layout_of_type"]
 
 _TEXT = Shape("text")
 _MAPS = ("identifications", "properties")
@@ -21,7 +21,7 @@ _MAPS = ("identifications", "properties")
 Path = tuple[str, ...]
 
 
-class Column(msgspec.Struct, frozen=True):
+class TableColumn(msgspec.Struct, frozen=True):
     """One column of a table."""
 
     name: str
@@ -33,7 +33,7 @@ class Column(msgspec.Struct, frozen=True):
 class Layout(msgspec.Struct, frozen=True):
     """The columns of a table, and how rows fill them."""
 
-    columns: Sequence[Column]
+    columns: Sequence[TableColumn]
     by_field: bool = False
     """Whether rows are Structs and not dicts."""
     maps: Sequence[str] = ()
@@ -84,7 +84,7 @@ class Survey:
         """
         count = Counter(path[-1] for path in self._shapes)
         columns = [
-            Column(path[-1] if count[path[-1]] == 1 else ".".join(path), _settle(path, shape), path)
+            TableColumn(path[-1] if count[path[-1]] == 1 else ".".join(path), _settle(path, shape), path)
             for path, shape in self._shapes.items()
         ]
         (name, times), *_ = Counter(column.name for column in columns).most_common(1) or [("", 0)]
@@ -99,7 +99,7 @@ class Survey:
 
 def layout_of_header(header: Sequence[str]) -> Layout:
     """Return the columns of a CSV file: texts."""
-    return Layout([Column(name, _TEXT, (name,)) for name in header])
+    return Layout([TableColumn(name, _TEXT, (name,)) for name in header])
 
 
 def layout_of_type(wanted: type[Any]) -> Layout:
@@ -114,7 +114,9 @@ def layout_of_type(wanted: type[Any]) -> Layout:
     described = cast("msgspec.inspect.StructType", msgspec.inspect.type_info(wanted))
     return Layout(
         [
-            Column(field.encode_name, _settle((field.encode_name,), shape_of_type(field.type)), (field.name,))
+            TableColumn(
+                field.encode_name, _settle((field.encode_name,), shape_of_type(field.type)), (field.name,)
+            )
             for field in described.fields
         ],
         by_field=True,

@@ -9,7 +9,7 @@ from weakref import WeakSet
 from tagferry.errors import ConfigError
 from tagferry.rows.worker import decode
 
-__all__ = ["Pieces", "Turns"]
+__all__ = ["PieceDecoder", "Pieces"]
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class Pieces(Protocol[T]):
         ...
 
 
-class Turns(Generic[T]):
+class PieceDecoder(Generic[T]):
     """Decodes pieces, one for each call.
 
     A piece takes less than a millisecond, which is what it costs to have it decoded by a thread. So it is
@@ -95,4 +95,4 @@ class Turns(Generic[T]):
             return None if self.closed else await decode(self._pieces.decode)
 
 
-_READING: WeakSet[Turns[Any]] = WeakSet()
+_READING: WeakSet[PieceDecoder[Any]] = WeakSet()

@@ -16,7 +16,7 @@ from tagferry.rows.dialect import DialectName
 from tagferry.rows.encoding import Encoding
 from tagferry.rows.fault import Faults, OnError
 from tagferry.rows.options import MAX_RECORD, ReadOptions
-from tagferry.rows.pieces import Pieces, Turns
+from tagferry.rows.pieces import PieceDecoder, Pieces
 from tagferry.rows.source import Source
 from tagferry.rows.table import Table
 from tagferry.rows.worker import decode
@@ -62,7 +62,7 @@ class Rows(Generic[T]):
         self._files = files
         self._options = options
         self._faults = faults
-        self._turns = Turns(pieces or Ahead(Source(files, options, faults)))
+        self._decoder = PieceDecoder(pieces or Ahead(Source(files, options, faults)))
         self._rows = self._each()
         self._begun: Literal["rows", "batches", "arrow"] | None = None
 
@@ -77,7 +77,7 @@ class Rows(Generic[T]):
         return self._faults.total
 
     def __aiter__(self) -> AsyncIterator[T]:
-        if self._turns.closed:
+        if self._decoder.closed:
             raise ConfigError("these rows were read or closed", hint="call read_rows again")
         # The generator itself: a method between it and the loop would cost as much as it does.
         return self._rows
@@ -112,7 +112,7 @@ class Rows(Generic[T]):
 
     async def aclose(self) -> None:
         """Close the file that is open."""
-        await self._turns.aclose()
+        await self._decoder.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -126,7 +126,7 @@ class Rows(Generic[T]):
     async def _each(self) -> AsyncGenerator[T]:
         self._begin("rows")
         try:
-            while (rows := await self._turns.next()) is not None:
+            while (rows := await self._decoder.next()) is not None:
                 for row in rows:
                     yield row
                 # What comes next is made of their memory, while that is in the processor's cache.
@@ -139,7 +139,7 @@ class Rows(Generic[T]):
         batch: list[T] = []
         failure: TagferryError | None = None
         try:
-            while (rows := await self._turns.next()) is not None:
+            while (rows := await self._decoder.next()) is not None:
                 batch += rows
                 while len(batch) >= size:
                     yield batch[:size]
@@ -167,11 +167,11 @@ class Rows(Generic[T]):
             await self.aclose()
 
     def _begin(self, what: Literal["rows", "batches", "arrow"]) -> None:
-        if self._turns.closed or self._begun is not None:
+        if self._decoder.closed or self._begun is not None:
             msg = "these rows were read, or are being read, by another loop"
             raise ConfigError(msg, hint="call read_rows again")
         self._begun = what
-        self._turns.begin()
+        self._decoder.begin()
 
 
 @overload

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Protocol
 import msgspec
 
 from tagferry.rows import arrow
-from tagferry.rows.layout import Column
+from tagferry.rows.layout import TableColumn
 from tagferry.rows.table import Table
 
 __all__ = ["CsvSink", "JsonLinesSink", "ParquetSink", "Sink"]
@@ -125,7 +125,7 @@ class CsvSink:
     def abort(self) -> None:
         """Do nothing: the file is closed by who opened it."""
 
-    def _format_of(self, column: Column) -> Callable[[Any], str]:
+    def _format_of(self, column: TableColumn) -> Callable[[Any], str]:
         if column.shape.many or column.shape.kind == "date":
             return lambda value: "" if value is None else self._quote(_json_text(value))
         if column.shape.kind in {"text", "json"}:
