@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from tagferry.wire.message import Head, Reply, Request
@@ -24,6 +25,23 @@ def test_a_head_shows_its_status_only():
 
 def test_a_reply_shows_its_status_and_size_only():
     assert repr(Reply(Head(200, {}), b"CANARY-body")) == "Reply(200, 11 bytes)"
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'{"a":1}', {"a": 1}),
+        (b'\xef\xbb\xbf{"a":1}', {"a": 1}),
+        (b'{"a":"1"}', None),
+        (b"<html>", None),
+        (b"\xff", None),
+        (b'{"\xff":1}', None),
+        (b"", None),
+        (b"[" * 100_000, None),
+    ],
+)
+def test_a_reply_is_decoded_if_it_is_of_the_type(body, value):
+    assert Reply(Head(200, {}), body).decode(msgspec.json.Decoder(dict[str, int])) == value
 
 
 def test_words_are_frozen():

@@ -33,7 +33,7 @@ from tagferry.services.growingio_cdp_access import (
     read_token,
 )
 from tagferry.services.growingio_cdp_answer import (
-    decode_answer,
+    DECODER,
     find_reason,
     is_denial,
     read_refusal,
@@ -158,7 +158,7 @@ def read_submit(reply: Reply, *, what: str, now: float) -> str:
     status = reply.head.status
     if not 200 <= status < 300:
         raise _submit_refusal(reply, what, now)
-    answer = decode_answer(reply.body)
+    answer = reply.decode(DECODER)
     if answer is not None and (job_id := _read_id(answer.id)):
         return job_id
     if answer is not None and (reason := find_reason(answer)):
@@ -218,7 +218,7 @@ def read_result(reply: Reply, *, what: str, now: float) -> JobReport:
     """
     if not 200 <= reply.head.status < 300:
         raise read_refusal(reply, what, now, _RESULT_HINTS)
-    answer = decode_answer(reply.body)
+    answer = reply.decode(DECODER)
     if answer is None and reply.body.strip() == b"null":
         # A job that was made a moment ago, or one that the service has forgotten.
         return JobReport(state=JobState.RUNNING, absent=True, error=_forgotten(what))

@@ -13,7 +13,7 @@ from tagferry.wire.excerpt import excerpt
 from tagferry.wire.message import Reply
 from tagferry.wire.status import refusal
 
-__all__ = ["Answer", "decode_answer", "find_reason", "is_denial", "read_refusal"]
+__all__ = ["DECODER", "Answer", "find_reason", "is_denial", "read_refusal"]
 
 
 class Answer(msgspec.Struct):
@@ -27,15 +27,8 @@ class Answer(msgspec.Struct):
     message: object = None
 
 
-_DECODER = msgspec.json.Decoder(Answer)
-
-
-def decode_answer(body: bytes) -> Answer | None:
-    """Read a reply of any status, or None if it is no JSON object."""
-    try:
-        return _DECODER.decode(body.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+DECODER = msgspec.json.Decoder(Answer)
+"""Reads a reply of any status."""
 
 
 def find_reason(answer: Answer) -> str:
@@ -69,7 +62,7 @@ def read_refusal(reply: Reply, what: str, now: float, hints: Mapping[int, str]) 
         now: Unix time in seconds.
         hints: The next step for some statuses.
     """
-    status, answer = reply.head.status, decode_answer(reply.body)
+    status, answer = reply.head.status, reply.decode(DECODER)
     text = excerpt((find_reason(answer) if answer is not None else "") or reply.body)
     message = f"{SERVICE} answered {status} to {what}" + (f": {text}" if text else "")
     error = refusal(reply.head, message, service=SERVICE, now=now)

@@ -132,7 +132,7 @@ def read_export(reply: Reply, *, what: str, now: float) -> JobReport:
     Raises:
         TagferryError: The reply is a refusal, or not what the service promises.
     """
-    answer = _decode(reply.body)
+    answer = reply.decode(_DECODER)
     if not 200 <= (status := reply.head.status) < 300:
         text = excerpt(_message(answer) or reply.body)
         message = f"{SERVICE} answered {status} to {what}" + (f": {text}" if text else "")
@@ -205,13 +205,6 @@ class _Answer(msgspec.Struct, rename="camel"):
 
 
 _DECODER = msgspec.json.Decoder(_Answer)
-
-
-def _decode(body: bytes) -> _Answer | None:
-    try:
-        return _DECODER.decode(body.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
 
 
 def _message(answer: _Answer | None) -> str:

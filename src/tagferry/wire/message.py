@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 __all__ = ["Head", "Reply", "Request"]
+
+T = TypeVar("T")
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
@@ -54,6 +57,14 @@ class Reply(msgspec.Struct, frozen=True):
 
     head: Head
     body: bytes
+
+    def decode(self, decoder: msgspec.json.Decoder[T]) -> T | None:
+        """Return what the body says as JSON, or None if it is none of the decoder's type."""
+        try:
+            # Some gateways put a byte order mark before it.
+            return decoder.decode(self.body.removeprefix(b"\xef\xbb\xbf"))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
 
     def __repr__(self) -> str:
         return f"Reply({self.head.status}, {len(self.body)} bytes)"
