@@ -17,7 +17,7 @@ POLL, DOWNLOAD = "growingio-saas.poll", "growingio-saas.download"
 
 @pytest.fixture
 async def emu():
-    async with Emulator(Settings(job_seconds=0.0, quota_per_second=1000, rows=3000)) as emulator:
+    async with Emulator(Settings(job_seconds=1e-6, quota_per_second=1000, rows=3000)) as emulator:
         yield emulator
     assert emulator.faults.all_used
 

@@ -9,11 +9,13 @@ from tagferry.emulator import Emulator, Settings
 from tests.emulator.raw import SEGMENT, TAG, ask, download, links, poll
 
 pytestmark = pytest.mark.anyio
-FAST = Settings(job_seconds=0.0, quota_per_second=1000, other_tokens=("second-token",))
+ONCE = 1e-6
+"""How long a job takes that is `doing` at the first question only."""
+FAST = Settings(job_seconds=ONCE, quota_per_second=1000, other_tokens=("second-token",))
 
 
 def fast(**changes):
-    return Emulator(Settings(**{"job_seconds": 0.0, "quota_per_second": 1000, **changes}))
+    return Emulator(Settings(**{"job_seconds": ONCE, "quota_per_second": 1000, **changes}))
 
 
 async def test_the_documented_payloads_byte_for_byte():
@@ -57,6 +59,12 @@ async def test_a_job_takes_its_time():
         assert (await poll(emu)).json()["status"] == "doing"
         await links(emu)
         assert 0.2 <= time.monotonic() - begun < 2.0
+
+
+async def test_a_job_that_takes_no_time_is_done_at_the_first_question():
+    async with fast(job_seconds=0.0) as emu:
+        answer = (await poll(emu)).json()
+        assert (answer["status"], len(answer["downloadLinks"])) == ("done", 1)
 
 
 async def test_jobs_are_keyed_on_the_request():

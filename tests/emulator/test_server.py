@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 import yarl
 
+import tagferry
 import tagferry.emulator
 from tagferry.emulator import Emulator, Settings, serve_in_thread
 from tagferry.emulator.pytest_plugin import tagferry_emulator  # noqa: F401
@@ -53,7 +54,23 @@ def test_in_a_thread():
 
 def test_the_fixture(tagferry_emulator):  # noqa: F811
     status, body = fetch(tagferry_emulator.base_url + TAG, tagferry_emulator.token)
-    assert (status, json.loads(body)["status"]) == (200, "doing")
+    assert (status, json.loads(body)["status"]) == (200, "done")
+
+
+def test_a_test_with_the_fixture_waits_for_nothing(tagferry_emulator, tmp_path):  # noqa: F811
+    """A client pauses for a second or more before it asks again: here it has no need to."""
+    url, token = tagferry_emulator.base_url, tagferry_emulator.token
+
+    async def bring():
+        async with tagferry.GrowingIO(token=token, base_url=url) as gio:
+            await gio.tag_users("nxog09md", "5rREn4PL").download(tmp_path)
+        async with tagferry.GrowingIOCDP(token=token, base_url=url) as cdp:
+            await cdp.tag_users("tag_rfm").download(tmp_path)
+
+    asyncio.run(bring())
+    counts = tagferry_emulator.seen.counts
+    assert (counts["growingio-saas.poll"], counts["growingio-cdp.poll"]) == (1, 1)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_failed_start_is_told():
@@ -139,7 +156,7 @@ async def test_connections_are_kept():
 
 @pytest.mark.anyio
 async def test_latency():
-    async with Emulator(Settings(latency=0.15, job_seconds=0.0)) as emu:
+    async with Emulator(Settings(latency=0.15, job_seconds=1e-6)) as emu:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         (target,) = await links(emu)
@@ -205,7 +222,7 @@ async def test_what_was_seen():
 
 @pytest.mark.anyio
 async def test_admin():
-    async with Emulator(Settings(job_seconds=0.0, quota_per_second=1000, rows=5, parts=2)) as emu:
+    async with Emulator(Settings(job_seconds=1e-6, quota_per_second=1000, rows=5, parts=2)) as emu:
         await links(emu)
 
         async def admin(path, method="GET", body=b""):

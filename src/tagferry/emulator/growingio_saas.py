@@ -153,7 +153,9 @@ class GrowingIOSaaS:
         wait = self.settings.job_seconds * self.settings.time_scale
         job = self.jobs.get((token, export))
         if job is None:
-            job = self.jobs[token, export] = Job(time.monotonic() + wait)
+            # The first answer is `doing`, however short the job, unless it takes no time at all.
+            instant = not self.settings.job_seconds
+            job = self.jobs[token, export] = Job(time.monotonic() + wait, asked=instant)
         return job
 
     def _poll(self, export: Export, job: Job, expire: int, plan: Plan) -> Reply:
@@ -175,7 +177,6 @@ class GrowingIOSaaS:
     def _progress(self, export: Export, job: Job, life: float) -> Reply:
         now = time.monotonic()
         if not job.asked or now < job.ready:
-            # The first answer is `doing`, however short the job.
             job.asked = True
             return json_reply(200, f'{{"id":{self._random_id()},"status":"doing"}}')
         if not job.links or any(link.lapsed for link in job.links):

@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def tagferry_emulator() -> Iterator[Emulator]:
-    """A fast emulator on a thread of its own: exports take 50 ms, and 1000 calls a second are allowed."""
+    """A fast emulator on a thread of its own.
+
+    Exports are done as soon as they are asked for, 1000 calls a second are allowed, and time runs a hundred
+    times as fast. For other settings write a fixture of your own with `serve_in_thread`.
+    """
     from tagferry.emulator import Settings, TencentSettings, serve_in_thread  # noqa: PLC0415
 
     tencent = TencentSettings(quota_per_second=1000)
-    settings = Settings(time_scale=0.01, job_seconds=5.0, quota_per_second=1000, tencent=tencent)
+    settings = Settings(time_scale=0.01, job_seconds=0.0, quota_per_second=1000, tencent=tencent)
     with serve_in_thread(settings) as emulator:
         yield emulator

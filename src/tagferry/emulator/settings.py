@@ -24,7 +24,8 @@ class Settings:
         token: The token that the service accepts.
         other_tokens: Further accepted tokens, each with quotas and jobs of its own.
         time_scale: Real seconds in one second of the service; at 0.01 a five-minute link lives three seconds.
-        job_seconds: How long an export is `doing`, in seconds of the service.
+        job_seconds: How long an export is `doing`, in seconds of the service; with 0 it is done as soon as it
+            is asked for, so that a client does not wait before it asks again.
         quota_per_second: Polls in any sliding real second, for each exporter and token.
         latency: Real seconds between a request and its answer.
         jitter: Real seconds by which the latency of single answers is longer or shorter, up to.
