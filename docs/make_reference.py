@@ -28,8 +28,24 @@ SECTIONS = {
     "errors": "Errors",
 }
 """The packages that the names of `tagferry` come from, and what their section is called."""
-HIDDEN = {"backend", "poller", "message"}
-"""Attributes that are there for the engine, or that every exception has."""
+HIDDEN = {
+    "Arrivals.add",
+    "Emulator.services",
+    "Export.backend",
+    "Export.poller",
+    "FaultQueue.operations",
+    "FaultQueue.take",
+    "Source.first",
+    "Source.template",
+    "TagferryError.message",
+}
+"""Attributes and methods that are there for the engine, or that every exception has."""
+GIVEN = {"Arrivals", "FaultQueue", "Rows"}
+"""Classes that nobody outside makes objects of."""
+UNREACHABLE = {"tagferry.lookups.sources.Source"}
+"""Types that only the command line can make an object of."""
+BLOCKS = {"asynccontextmanager": "AbstractAsyncContextManager", "contextmanager": "AbstractContextManager"}
+"""Decorators of functions that are called by `with`, and the types that they return."""
 FORMS = {"bare": "", "at": "@N", "int": "=N", "float": "=SECONDS", "text": "=TEXT", "rest": "=TEXT"}
 
 
@@ -82,12 +98,12 @@ def render_class(one: Any, live: Any) -> Iterator[str]:
     if bases and f"{one.bases[0]}".endswith("Error"):
         yield from ("", f"Is a {' and a '.join(bases)}.")
     yield from render_text(one)
-    if "__init__" in one.members:
+    if "__init__" in one.members and one.name not in GIVEN:
         yield from render_arguments(one, one.members["__init__"], live.__init__)
     yield from render_raises(one)
     yield from render_attributes(one)
     for name, method in one.members.items():
-        if method.is_function and not name.startswith("_"):
+        if method.is_function and not name.startswith("_") and f"{one.name}.{name}" not in HIDDEN:
             yield from ("", f"#### {one.name}.{name}")
             yield from render_function(method, getattr(live, name))
 
@@ -99,8 +115,10 @@ def render_function(one: Any, live: Any) -> Iterator[str]:
     keyword = [item.kind is item.KEYWORD_ONLY for item in given]
     if True in keyword:
         words.insert(keyword.index(True), "*")
-    await_ = "await " if "async" in one.labels else ""
-    yield from ("", f"`{await_}{one.name}({', '.join(words)})` → {show_type(one.returns)}")
+    block = next((f"{item.value}".rpartition(".")[2] for item in one.decorators), "")
+    returns = f"`{BLOCKS[block]}[{spell(one.returns.slice)}]`" if block in BLOCKS else show_type(one.returns)
+    await_ = "await " if "async" in one.labels and block not in BLOCKS else ""
+    yield from ("", f"`{await_}{one.name}({', '.join(words)})` → {returns}")
     yield from render_text(one)
     yield from render_arguments(one, one, live)
     for section in parsed(one, "returns"):
@@ -143,6 +161,8 @@ def show_type(annotation: Any) -> str:
 
 
 def spell(annotation: Any) -> str:
+    if isinstance(annotation, griffe.ExprBinOp) and is_unreachable(annotation.right):
+        return spell(annotation.left)
     if isinstance(annotation, griffe.ExprName | griffe.ExprAttribute):
         path = annotation.canonical_path
         if not path.startswith("tagferry."):
@@ -154,6 +174,10 @@ def spell(annotation: Any) -> str:
     if isinstance(annotation, griffe.Expr):
         return "".join(map(spell, annotation.iterate(flat=False)))
     return f"{annotation}"
+
+
+def is_unreachable(annotation: Any) -> bool:
+    return isinstance(annotation, griffe.ExprName) and annotation.canonical_path in UNREACHABLE
 
 
 def show_default(value: object) -> str:
@@ -174,7 +198,7 @@ def render_attributes(one: Any) -> Iterator[str]:
     told = {item.name: item.description for section in parsed(one, "attributes") for item in section}
     rows = []
     for name, item in one.members.items():
-        if not item.is_attribute or name.startswith("_") or name in HIDDEN:
+        if not item.is_attribute or name.startswith("_") or f"{one.name}.{name}" in HIDDEN:
             continue
         if item.annotation or name in told:
             text = told.get(name) or (item.docstring.value if item.docstring else "")

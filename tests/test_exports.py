@@ -82,6 +82,14 @@ def test_the_version_is_that_of_the_package():
     assert tagferry.__version__ == importlib.import_module("importlib.metadata").version("tagferry")
 
 
+def test_public_modules_are_there_without_an_import_of_their_own():
+    """Type checkers say so too, since the clients import them."""
+    code = "import tagferry\nassert {'emulator', 'events'} <= set(dir(tagferry))\n"
+    code += "tagferry.events.Progress\ntagferry.emulator.Settings\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_a_name_that_does_not_exist_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'TencentQQ'"):
         _ = tagferry.TencentQQ

@@ -8,6 +8,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tagferry import emulator as emulator
+    from tagferry import events as events
     from tagferry.clients.client_credentials import ClientCredentials
     from tagferry.clients.growingio import GrowingIO
     from tagferry.clients.growingio_cdp import GrowingIOCDP
@@ -111,6 +113,8 @@ _PLACES = {
     "read_rows": "tagferry.rows.reader",
 }
 
+_MODULES = ("emulator", "events")
+
 logging.getLogger("tagferry").addHandler(logging.NullHandler())
 
 
@@ -119,6 +123,8 @@ def __getattr__(name: str) -> Any:
     # loads the fixture, should not wait for it.
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("tagferry")
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name in __all__:
         return getattr(importlib.import_module(_PLACES.get(name, "tagferry.errors")), name)
     msg = f"module {__name__!r} has no attribute {name!r}"
@@ -126,4 +132,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__, "__version__"])
+    return sorted({*globals(), *__all__, *_MODULES, "__version__"})

@@ -98,6 +98,8 @@ def test_one_for_ever_is_used_once_it_struck():
     queue = FaultQueue(OPERATIONS)
     queue.add("growingio-saas.download", "status=500 x*")
     assert not queue.all_used
+    # This is what pytest shows of `assert emulator.faults.all_used`.
+    assert repr(queue) == "FaultQueue(unused=['growingio-saas.download: status=500 x*'])"
     assert all("status" in queue.take("growingio-saas.download") for _ in range(5))
     assert queue.all_used
     queue.clear()

@@ -14,7 +14,15 @@ import yarl
 
 import tagferry
 import tagferry.emulator
-from tagferry.emulator import Emulator, Settings, serve_in_thread
+from tagferry.emulator import (
+    DEMO_IDENTIFIER,
+    DEMO_SDKAPPID,
+    DEMO_SECRET_KEY,
+    Emulator,
+    Settings,
+    TencentSettings,
+    serve_in_thread,
+)
 from tagferry.emulator.pytest_plugin import tagferry_emulator  # noqa: F401
 from tests.emulator.raw import TAG, ask, download, exchange, links, poll, read, request
 
@@ -71,6 +79,26 @@ def test_a_test_with_the_fixture_waits_for_nothing(tagferry_emulator, tmp_path):
     counts = tagferry_emulator.seen.counts
     assert (counts["growingio-saas.poll"], counts["growingio-cdp.poll"]) == (1, 1)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_environment_leads_here():
+    with serve_in_thread(FAST) as emu:
+        environment = emu.environment
+    assert {environment.pop(f"TAGFERRY_{name}_BASE_URL") for name in ("GROWINGIO", "CDP", "TENCENT")} == {
+        emu.base_url
+    }
+    assert environment == {
+        "TAGFERRY_GROWINGIO_TOKEN": emu.token,
+        "TAGFERRY_CDP_TOKEN": emu.token,
+        "TAGFERRY_TENCENT_SDKAPPID": str(DEMO_SDKAPPID),
+        "TAGFERRY_TENCENT_IDENTIFIER": DEMO_IDENTIFIER,
+        "TAGFERRY_TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
+    }
+    apps = {7: ("key-of-7", ("one", "two")), 8: ("key-of-8", ("three",))}
+    first = Emulator(Settings(tencent=TencentSettings(applications=apps))).environment
+    assert [text for name, text in first.items() if "TENCENT" in name] == ["", "7", "one", "key-of-7"]
+    none = Emulator(Settings(tencent=TencentSettings(applications={}))).environment
+    assert [name for name in none if "TENCENT" in name] == ["TAGFERRY_TENCENT_BASE_URL"]
 
 
 def test_a_failed_start_is_told():

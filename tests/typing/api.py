@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 
 import tagferry
+from tagferry.emulator import Arrival, Emulator, FaultQueue, Settings, serve_in_thread
 from tagferry.events import Event, FetchPlanned, InsecureAddress, Polled, Progress, Submitted
 
 
@@ -243,6 +244,22 @@ async def look_ups() -> None:
         )
         await im.fetch_tags(["a"], "x.csv", if_exists="never")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         assert_type(await im.retry_tags("tags.dead.jsonl"), tagferry.FetchReport)
+
+
+def emulated(tagferry_emulator: Emulator) -> None:
+    assert_type(tagferry_emulator.base_url, str)
+    assert_type(tagferry_emulator.environment, dict[str, str])
+    assert_type(tagferry_emulator.seen.counts["growingio-saas.poll"], int)
+    assert_type(tagferry_emulator.seen.of("growingio-saas.download"), list[Arrival])
+    assert_type(tagferry_emulator.faults, FaultQueue)
+    assert_type(tagferry_emulator.faults.all_used, bool)
+    source = tagferry_emulator.source("growingio-segment", "nxog09md", "nP2lpkX9", ["open_id"])
+    assert_type(source.row(0), tuple[str | None, ...])
+    assert_type(source.sha256, str)
+    with serve_in_thread(Settings(job_seconds=0, rows=5)) as emulator:
+        assert_type(emulator, Emulator)
+    assert_type(tagferry.emulator.tags_of("ming"), list[str] | None)
+    tagferry.emulator.Settings(5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def errors(error: tagferry.TagferryError) -> None:

@@ -20,14 +20,7 @@ from tagferry.cli.logs import Redactor
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import run_async, stop_on_signals
 from tagferry.cli.words import number, per_second, read_path, read_text, whole
-from tagferry.emulator import (
-    DEMO_IDENTIFIER,
-    DEMO_SDKAPPID,
-    DEMO_SECRET_KEY,
-    Emulator,
-    Settings,
-    TencentSettings,
-)
+from tagferry.emulator import Emulator, Settings, TencentSettings
 from tagferry.errors import ConfigError
 
 __all__ = ["emulator"]
@@ -155,30 +148,20 @@ async def _serve(service: Emulator, ready_file: Path | None, *, until_eof: bool)
 
 
 def _announce(service: Emulator, ready_file: Path | None) -> None:
-    # Nothing here opens anything but this emulator.
-    environment = {
-        "TAGFERRY_GROWINGIO_BASE_URL": service.base_url,
-        "TAGFERRY_GROWINGIO_TOKEN": service.token,
-        "TAGFERRY_CDP_BASE_URL": service.base_url,
-        "TAGFERRY_CDP_TOKEN": service.token,
-        "TAGFERRY_TENCENT_BASE_URL": service.base_url,
-        "TAGFERRY_TENCENT_SDKAPPID": str(DEMO_SDKAPPID),
-        "TAGFERRY_TENCENT_IDENTIFIER": DEMO_IDENTIFIER,
-        "TAGFERRY_TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
-    }
     facts = {
         "base_url": service.base_url,
         "download_url": service.download_url,
         "token": service.token,
         "admin": f"{service.base_url}/_emulator",
-        "environment": environment,
+        # Nothing here opens anything but this emulator.
+        "environment": service.environment,
     }
     line = json.dumps(facts)
     if ready_file is not None:
         _write_whole(ready_file, line + "\n")
     screen = Screen(Redactor())
     if sys.stdout.isatty():
-        _greet(screen, environment)
+        _greet(screen, service.environment)
     else:
         screen.give([line])
 

@@ -233,8 +233,8 @@ class TencentIM:
         for go to the dead letters, ``NAME.dead.jsonl`` beside the output.
 
         Args:
-            accounts: Any iterable or async iterable of `str`, or a source; it must be the same when an
-                unfinished fetch is gone on with, or empty if it is gone.
+            accounts: Any iterable or async iterable of `str`, such as a generator over a file; it must give
+                the same when an unfinished fetch is gone on with, or nothing if they are gone.
             output: A file whose name ends in ``.jsonl``, ``.csv`` or ``.parquet``; the last is made of the
                 lines when all are there, and needs the extra ``parquet``.
             ordered: Whether the lines have the order of the input.

@@ -3,7 +3,9 @@
 Strict, stateful and deterministic. It shares no code with the clients, so that a mistake in them cannot hide.
 """
 
+from tagferry.emulator.arrivals import Arrival, Arrivals
 from tagferry.emulator.audience import Source
+from tagferry.emulator.faults import FaultQueue
 from tagferry.emulator.growingio_cdp_settings import CDPSettings
 from tagferry.emulator.server import Emulator
 from tagferry.emulator.settings import Settings
@@ -20,8 +22,11 @@ __all__ = [
     "DEMO_IDENTIFIER",
     "DEMO_SDKAPPID",
     "DEMO_SECRET_KEY",
+    "Arrival",
+    "Arrivals",
     "CDPSettings",
     "Emulator",
+    "FaultQueue",
     "Settings",
     "Source",
     "TencentSettings",

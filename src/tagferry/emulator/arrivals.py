@@ -12,7 +12,19 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Arrival:
-    """One request; `status` is 0 until an answer has begun, `sent` counts body bytes handed to the socket."""
+    """One request.
+
+    Attributes:
+        nanoseconds: When it came, on the monotonic clock of the emulator.
+        operation: As in faults, such as `growingio-saas.poll`, or `unknown`.
+        key: The id of the export; of Tencent IM, the SDKAppID.
+        method: The HTTP method.
+        target: Path and query, as they came.
+        headers: Names and values, as they came.
+        status: The HTTP status of the answer, 0 until it has begun.
+        sent: Body bytes handed to the socket.
+
+    """
 
     nanoseconds: int
     operation: str
@@ -29,7 +41,13 @@ class Arrival:
 
 
 class Arrivals:
-    """The log of requests, oldest first; may be read from any thread."""
+    """The log of requests, for a loop from the oldest on; may be read from any thread.
+
+    Attributes:
+        counts: How many requests there were of each operation.
+        violations: What no client may do, in words: a link changed, credentials sent to the download host.
+
+    """
 
     def __init__(self, remember: int) -> None:
         self._log: deque[Arrival] = deque(maxlen=remember)

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import io
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -166,15 +166,22 @@ def _template(key: str, columns: int, rows: int) -> Template:
 
 @dataclass(frozen=True)
 class Source:
-    """One exported file as the service holds it: the truth that a download is compared with."""
+    """One exported file as the service holds it: the truth that a download is compared with.
 
-    template: Template
+    Attributes:
+        header: The header row with its line end, or nothing.
+        rows: How many rows follow it.
+
+    """
+
+    template: Template = field(repr=False)
     header: bytes
-    first: int
+    first: int = field(repr=False)
     rows: int
 
     @property
     def size(self) -> int:
+        """Bytes of the whole file."""
         return len(self.header) + self._stop - self._start
 
     @property
@@ -201,6 +208,7 @@ class Source:
         yield from self.template.read(max(start + shift, self._start), stop + shift)
 
     def slice(self, start: int, stop: int) -> bytes:
+        """The bytes from `start` up to `stop`, at once."""
         return b"".join(self.read(start, stop))
 
     def bytes(self) -> bytes:
@@ -212,17 +220,19 @@ class Source:
         return io.BufferedReader(_Stream(self), BATCH)
 
     def row(self, index: int) -> tuple[str | None, ...]:
-        """The decoded cells of one row; the header is not counted."""
+        """The decoded cells of one row, `None` where there is no value; the header is not counted."""
         if not 0 <= index < self.rows:
             raise IndexError(f"no row {index} in a file of {self.rows}")
         return self.template.row(self.first + index)
 
     @functools.cached_property
     def sha256(self) -> str:
+        """The hex digest of the whole file."""
         return self._digest("sha256")
 
     @functools.cached_property
     def md5(self) -> str:
+        """The hex digest of the whole file."""
         return self._digest("md5")
 
     def _digest(self, name: str) -> str:

@@ -178,22 +178,27 @@ class _Order:
 
 
 class FaultQueue:
-    """What was ordered and not yet consumed.
+    """The faults that were ordered and have not struck yet, first come, first served.
 
-    Orders may come from any thread while the server takes: each step is one atomic operation on a dict or
-    a deque, so no lock is needed.
+    Orders may come from any thread, also while the server works.
     """
+
+    # Each step is one atomic operation on a dict or a deque, so no lock is needed.
 
     def __init__(self, operations: frozenset[str]) -> None:
         self.operations = operations
         self._orders: dict[str, deque[_Order]] = {}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(unused={self.unused()})"
 
     def add(self, operation: str, fault: str) -> None:
         """Order a fault for the next request of an operation.
 
         Args:
             operation: As in `growingio-saas.poll`, or for one export only `growingio-saas.poll:5rREn4PL`.
-            fault: One line of the grammar, as in `status=503 x3` or `no-etag & cut@65536`.
+            fault: One line of the grammar, as in `status=503 x3` or `no-etag & cut@65536`; all words of it
+                are in the table at the end of the reference.
 
         Raises:
             ValueError: Nothing of that name exists, or it makes no sense for this operation.
@@ -235,7 +240,9 @@ class FaultQueue:
 
     @property
     def all_used(self) -> bool:
+        """Whether each fault struck, as often as it was ordered; a test that breaks something asserts it."""
         return not self.unused()
 
     def clear(self) -> None:
+        """Drop all orders."""
         self._orders.clear()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tagferry.emulator.admin import Admin
 from tagferry.emulator.arrivals import Arrival, Arrivals
 from tagferry.emulator.damage import damage_reply, envelope
+from tagferry.emulator.environment import name_settings
 from tagferry.emulator.faults import FaultQueue
 from tagferry.emulator.growingio_cdp import GrowingIOCDP
 from tagferry.emulator.growingio_cdp_downloads import PATH as CDP_DOWNLOAD
@@ -38,31 +39,38 @@ logger = logging.getLogger("tagferry.emulator")
 
 
 class Emulator:
-    """A local service with the manners of the real one.
+    """A local stand-in for all services, with their manners; an async context manager.
+
+    Code without an event loop, and a test that must not share its own, take `serve_in_thread`.
+
+    Args:
+        settings: What it is told before it starts; without them it is as the documented services are.
 
     Attributes:
         base_url: Origin of the API, once started.
         download_url: Origin of the download host: another port, so another origin.
         token: The token to send.
-        cdp: What GrowingIO CDP made.
-        tencent: What Tencent IM saw, and what can be done to its signatures.
-        seen: The log of what arrived.
+        settings: What it was told.
         faults: The queue of what is to go wrong.
+        seen: The log of what arrived.
+        cdp: GrowingIO CDP; ``cdp.made`` counts the jobs of each export.
+        tencent: Tencent IM; ``tencent.kick()`` makes void all signatures so far.
 
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings or Settings()
-        self.token = self.settings.token
-        self.base_url = ""
-        self.download_url = ""
-        self.seen = Arrivals(self.settings.remember)
+        self.settings: Settings = settings or Settings()
+        self.token: str = self.settings.token
+        self.base_url: str = ""
+        self.download_url: str = ""
+        self.seen: Arrivals = Arrivals(self.settings.remember)
         self.store = ObjectStore(self.settings.seed, md5_header=self.settings.md5_header)
         self.tencent = TencentIM(self.settings)
         self.cdp = GrowingIOCDP(self.settings, self.store)
         saas = GrowingIOSaaS(self.settings, self.store)
         self.services: tuple[Service, ...] = (saas, self.cdp, self.tencent)
-        self.faults = FaultQueue(frozenset[str]().union(*(service.operations for service in self.services)))
+        operations = frozenset[str]().union(*(service.operations for service in self.services))
+        self.faults: FaultQueue = FaultQueue(operations)
         self._admin = Admin(self)
         self._servers: list[asyncio.Server] = []
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -70,7 +78,19 @@ class Emulator:
         self._chance = random.Random(self.settings.seed)  # noqa: S311 - nothing depends on its secrecy
 
     def source(self, kind: str, project: str, export_id: str, parameters: Sequence[str] = ()) -> Source:
-        """The whole export as one file, which is what the service serves unless it is told to make parts."""
+        """The whole export as one file, which is what the service serves unless it is told to make parts.
+
+        Args:
+            kind: `growingio-tag`, `growingio-segment`, `growingio-cdp-tag` or `growingio-cdp-segment`.
+            project: The project UID; of the CDP, ``"PROJECT"``, ``"PROJECT/SPACE"`` or ``""``.
+            export_id: The id, or key, of the tag or segment.
+            parameters: Those of a segment; of the CDP its properties, and ``"fileFormat=json"``,
+                ``"csvHeaderType=name"``, ``"language=US"`` where the export asks for that.
+
+        Raises:
+            ValueError: There is no such kind or thing.
+
+        """
         (source,) = self.sources(kind, project, export_id, parameters, parts=1)
         return source
 
@@ -84,7 +104,10 @@ class Emulator:
         parts: int | None = None,
         version: int = 0,
     ) -> tuple[Source, ...]:
-        """All files of an export; `version=1` is what the fault `other-content` serves."""
+        """All files of an export, whose arguments are those of `source`.
+
+        `parts` is how many, as in the settings unless given; `version=1` is what `other-content` serves.
+        """
         for service in self.services:
             if kind in service.kinds:
                 export = Export(kind, project, export_id, tuple(parameters))
@@ -107,6 +130,11 @@ class Emulator:
         """Let every link that was handed out lapse now."""
         self.store.expire()
         self.cdp.files.expire()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables that lead here `tagferry`, and programs that read the same ones."""
+        return name_settings(self.base_url, self.settings)
 
     @property
     def max_in_any_second(self) -> int:
