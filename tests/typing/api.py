@@ -259,7 +259,6 @@ def emulated(tagferry_emulator: Emulator) -> None:
     with serve_in_thread(Settings(job_seconds=0, rows=5)) as emulator:
         assert_type(emulator, Emulator)
     assert_type(tagferry.emulator.tags_of("ming"), list[str] | None)
-    tagferry.emulator.Settings(5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def errors(error: tagferry.TagferryError) -> None:
