@@ -21,7 +21,6 @@ from sybil.parsers.markdown import CodeBlockParser
 import tagferry
 from tagferry.__main__ import main
 from tagferry.cli.document import failure_document
-from tagferry.clients import growingio, growingio_cdp
 from tagferry.emulator import (
     DEMO_IDENTIFIER,
     DEMO_SDKAPPID,
@@ -51,16 +50,6 @@ CLIENTS = {
     "GrowingIOCDP": ("tagferry", "tagferry.cli.growingio_cdp"),
     "TencentIM": ("tagferry", "tagferry.cli.tencent"),
 }
-# A real job takes minutes, so that nobody wants to ask for it so often.
-POLL_SOON = """
-from functools import partial
-
-from tagferry.clients import growingio, growingio_cdp
-from tagferry.exports.schedule import PollSchedule
-
-for client in (growingio, growingio_cdp):
-    client.PollSchedule = partial(PollSchedule, floor=0.02, cap=0.1)
-"""
 
 
 def run_python(example: Example) -> None:
@@ -70,7 +59,6 @@ def run_python(example: Example) -> None:
         PythonEvaluator()(example)
         return
     Path("test_block.py").write_text(example.parsed, encoding="utf-8")
-    Path("conftest.py").write_text(POLL_SOON, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_block.py"]
     subprocess.run(command, check=True, timeout=60)
 
@@ -138,9 +126,6 @@ def test_blocks_of_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monk
         lead(monkeypatch, "GrowingIO", base_url=emulator.base_url, rate="50/s")
         lead(monkeypatch, "GrowingIOCDP", base_url=emulator.base_url)
         lead(monkeypatch, "TencentIM", base_url=emulator.base_url)
-        for module in (growingio, growingio_cdp):
-            monkeypatch.setattr(module, "PollSchedule", module.PollSchedule)
-        exec(POLL_SOON, {})
         for index, example in enumerate(read(page).examples()):
             folder = tmp_path / str(index) if page.parent == ROOT else tmp_path
             folder.mkdir(exist_ok=True)

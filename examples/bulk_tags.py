@@ -12,7 +12,7 @@ from tagferry.events import Event, Fetching, FetchPlanned
 
 def read(path: str) -> Iterator[str]:
     with Path(path).open(encoding="utf-8") as lines:
-        yield from map(str.strip, lines)
+        yield from filter(None, map(str.strip, lines))
 
 
 def show(event: Event) -> None:
