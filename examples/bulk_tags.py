@@ -16,11 +16,10 @@ def read(path: str) -> Iterator[str]:
 
 
 def show(event: Event) -> None:
-    match event:
-        case FetchPlanned():
-            print(f"{event.left} accounts to go, at least {event.seconds:.0f} s", file=sys.stderr)
-        case Fetching():
-            print(f"{event.tagged + event.missing + event.failed} of {event.distinct}", file=sys.stderr)
+    if isinstance(event, FetchPlanned):
+        print(f"{event.left} accounts to go, at least {event.seconds:.0f} s", file=sys.stderr)
+    if isinstance(event, Fetching):
+        print(f"{event.tagged + event.missing + event.failed} of {event.distinct}", file=sys.stderr)
 
 
 async def main(accounts: str, output: str) -> None:
@@ -36,4 +35,5 @@ async def main(accounts: str, output: str) -> None:
     print(report.state, report.tagged, report.missing, report.failed, report.dead_letters)
 
 
-asyncio.run(main(*sys.argv[1:]))
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

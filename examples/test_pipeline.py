@@ -17,8 +17,7 @@ async def bring_vips(gio: tagferry.GrowingIO, directory: Path) -> int:
 
 async def run(emulator: Emulator, directory: Path) -> int:
     """Run it against the emulator."""
-    client = tagferry.GrowingIO(token=emulator.token, base_url=emulator.base_url, rate="50/s")
-    async with client as gio:
+    async with tagferry.GrowingIO(token=emulator.token, base_url=emulator.base_url) as gio:
         return await bring_vips(gio, directory)
 
 

@@ -16,9 +16,8 @@ STATES = dict.fromkeys(["5rREn4PL", "7sKp2QwZ", "8dQbzkRa"], "running")
 async def bring(gio: tagferry.GrowingIO) -> None:
     exports = [gio.tag_users("nxog09md", tag) for tag in STATES]
     async with tagferry.download_all(exports, "out", if_exists="replace") as outcomes:
-        async for outcome in outcomes:
-            done = isinstance(outcome, tagferry.ExportDone)
-            STATES[outcome.export.id] = "done" if done else "failed"
+        async for one in outcomes:
+            STATES[one.export.id] = one.state if isinstance(one, tagferry.ExportDone) else f"{one.error}"
 
 
 async def run_beside(_: web.Application) -> AsyncIterator[None]:
@@ -33,7 +32,8 @@ async def show(_: web.Request) -> web.Response:
     return web.json_response(STATES)
 
 
-app = web.Application()
-app.cleanup_ctx.append(run_beside)
-app.add_routes([web.get("/exports", show)])
-web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]))
+if __name__ == "__main__":
+    app = web.Application()
+    app.cleanup_ctx.append(run_beside)
+    app.add_routes([web.get("/exports", show)])
+    web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]))
