@@ -42,7 +42,7 @@ __all__ = [
 
 
 class TagferryError(Exception):
-    """The root of all errors of this package.
+    """The root of all errors of this package. What it is made with are its attributes, under the same names.
 
     Args:
         message: What is true, in one sentence without a full stop; never holds a secret.
