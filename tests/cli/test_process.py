@@ -23,7 +23,7 @@ FETCH = (*TAGFERRY, "fetch", "tencent-tags")
 
 @pytest.fixture
 def environ(service):
-    # The patches of `service` end at this process, so a poll takes a second at least.
+    # The patches of `service` end at this process, so a second poll comes after a second at least.
     return os.environ | {"TERM": "xterm-256color", "PYTHONWARNINGS": "error", "PYTHONTRACEMALLOC": "0"}
 
 
@@ -107,6 +107,7 @@ def test_a_real_terminal_of_80_columns(service, environ, workdir):
     main, other = pty.openpty()
     environ = {name: value for name, value in environ.items() if name not in {"COLUMNS", "LINES"}}
     subprocess.run(["stty", "cols", "80", "rows", "24"], stdin=other, check=True)
+    service.faults.add("growingio-saas.poll", "status-word=doing")
     service.faults.add("growingio-saas.download", "expired")
     with subprocess.Popen(
         [*EXPORT, "aaaaaaaa"], env=environ, stdin=other, stdout=other, stderr=other
