@@ -80,12 +80,12 @@ async def _nothing() -> None:
 
 @pytest.fixture(autouse=True)
 def standing_assertions(request: pytest.FixtureRequest, logs: Logs) -> Generator[None]:
-    files, threads = _open_files(), _running_threads()
+    files, threads = open_files(), _running_threads()
     yield
     if _is_async(request):
         # A lost exception of this test is young: it must show in this test, not in a later one.
         gc.collect(1)
-    if left := _wait_until_gone(lambda: _open_files() - files):
+    if left := _wait_until_gone(lambda: open_files() - files):
         pytest.fail(f"file descriptors left open: {sorted(left.elements())}")
     if left := _wait_until_gone(
         lambda: [t for t in threading.enumerate() if t not in threads and not t.daemon]
@@ -213,10 +213,12 @@ def _frame_texts(trace: TracebackType | None) -> list[tuple[str, str]]:
     return texts
 
 
-def _open_files() -> Counter[str]:
+def open_files() -> Counter[str]:
+    """What this process has open, by path or by the system's name for it; nothing without /proc."""
     files: Counter[str] = Counter()
     if _FDS.exists():
         for file in _FDS.iterdir():
+            # Other threads close theirs while this looks.
             with contextlib.suppress(OSError):
                 files[str(file.readlink())] += 1
     # The listing itself.

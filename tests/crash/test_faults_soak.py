@@ -16,6 +16,7 @@ import pytest
 import tagferry
 from tagferry.events import LinkRenewed, TransferBroken
 from tests.exports.world import DOWNLOAD, FAST, World, open_world
+from tests.standing import open_files
 
 pytestmark = pytest.mark.anyio
 
@@ -41,8 +42,7 @@ def draw(dice: random.Random, size: int, breaks: int, stalls: int, *, lapse: boo
 
 def files_and_tasks() -> int:
     gc.collect()
-    files = Path("/proc/self/fd")
-    return len(asyncio.all_tasks()) + (len(list(files.iterdir())) if files.exists() else 0)
+    return len(asyncio.all_tasks()) + open_files().total()
 
 
 async def run(tmp_path: Path, *, exports: int, breaks: int, stalls: int, lapses: int) -> Counter[str]:

@@ -1,7 +1,6 @@
 import asyncio
 import gc
 import gzip
-from pathlib import Path
 
 import anyio
 import msgspec
@@ -11,6 +10,7 @@ from tagferry.errors import ConfigError, DiskError, IntegrityError, RecordError
 from tagferry.rows.cdp import CDPRow
 from tagferry.rows.reader import read_rows
 from tagferry.rows.source import Source
+from tests.standing import open_files
 
 pytestmark = pytest.mark.anyio
 
@@ -29,13 +29,6 @@ def csv_file(path, count, *, begin=0):
 
 def users(count, begin=0):
     return [User(i, f"渠道 {i}") for i in range(begin, begin + count)]
-
-
-def opened(path):
-    """Whether this process has a file open."""
-    return any(
-        str(link.readlink()) == str(path) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()
-    )
 
 
 async def collect(rows):
@@ -112,16 +105,16 @@ async def test_no_file_is_left_open(tmp_path):
     path = csv_file(tmp_path / "x.csv", 100_000)
     async with read_rows(path, User) as rows:
         async for _ in rows:
-            assert opened(path)
+            assert str(path) in open_files()
             break
-    assert not opened(path)
+    assert str(path) not in open_files()
     async with read_rows(path, User) as rows:
         async for _ in rows.batches(10):
             break
-    assert not opened(path)
+    assert str(path) not in open_files()
     async for _ in read_rows(path, User):
         pass
-    assert not opened(path)
+    assert str(path) not in open_files()
 
 
 async def test_a_loop_that_is_left_lets_its_file_go_with_the_rows(tmp_path):
@@ -129,7 +122,7 @@ async def test_a_loop_that_is_left_lets_its_file_go_with_the_rows(tmp_path):
     async for _ in read_rows(path, User):
         break
     gc.collect()
-    while opened(path):
+    while str(path) in open_files():
         await asyncio.sleep(0.001)
 
 
@@ -155,7 +148,7 @@ async def test_a_cancelled_loop_closes_its_file(tmp_path, how, monkeypatch):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not opened(path)
+    assert str(path) not in open_files()
 
 
 async def test_a_time_out_leaves_closed_rows(tmp_path):
@@ -165,7 +158,7 @@ async def test_a_time_out_leaves_closed_rows(tmp_path):
         async for _ in rows.batches():
             scope.cancel()
     assert scope.cancelled_caught
-    assert not opened(path)
+    assert str(path) not in open_files()
     with pytest.raises(ConfigError, match="these rows were read or closed"):
         aiter(rows)
 
