@@ -42,8 +42,8 @@ def hasten(client: tagferry.TencentIM) -> tagferry.TencentIM:
 
 def forget_quotas(origin: str) -> None:
     """Forget what an earlier emulator on the same port allowed."""
-    for key in [key for key in limiter._quotas if isinstance(key, tuple) and key[0] == origin]:
-        del limiter._quotas[key]
+    for key in [key for key in limiter._shared if isinstance(key, tuple) and key[0] == origin]:
+        del limiter._shared[key]
 
 
 def make_accounts(count: int, start: int = 0) -> list[str]:

@@ -1,13 +1,15 @@
 import asyncio
+import gc
 import random
 import threading
 import time
+import weakref
 
 import anyio
 import pytest
 
 from tagferry.wire.clock import SystemClock
-from tagferry.wire.limiter import Limiter, shared_quota
+from tagferry.wire.limiter import Limiter, shared_limiter
 from tagferry.wire.quota import GUARD, QUARANTINE, SECOND, Quota, Rate
 from tests.virtual import VirtualClock, run_virtual
 
@@ -306,14 +308,71 @@ def test_repr_tells_the_rate_and_who_waits():
 # Several loops ----------------------------------------------------------------------------------------
 
 
+class Key:
+    """What a user gives as a token, say a function of the user's own."""
+
+
+class Hands:
+    """A clock that is set by hand."""
+
+    def __init__(self):
+        self.at = 0
+
+    def now(self):
+        return self.at
+
+    def unix(self):
+        return self.at / SECOND
+
+    def sleep(self, seconds):
+        raise AssertionError(seconds)
+
+
+def spend(limiter):
+    async def main():
+        async with limiter.permit() as permit:
+            permit.answered = True
+
+    asyncio.run(main())
+
+
 def test_one_key_has_one_quota_and_the_lower_rate_wins():
-    key = object()
-    quota = shared_quota(key, Rate(100))
-    assert shared_quota(key, Rate(79)) is quota
-    assert quota.rate == Rate(79)
-    shared_quota(key, Rate(100))
-    assert quota.rate == Rate(79)
-    assert shared_quota(object(), Rate(79)) is not quota
+    key, clock = Key(), Hands()
+    first = shared_limiter(key, Rate(100), clock)
+    second = shared_limiter(key, Rate(79), clock)
+    assert repr(first) == repr(second) == "Limiter(79/s, 0 waiting, 0 on the wire)"
+    third = shared_limiter(key, Rate(100), clock)
+    assert "79/s" in repr(third)
+    assert "100/s" in repr(shared_limiter(Key(), Rate(100), clock))
+
+    async def main():
+        async with first.permit():
+            return [repr(one) for one in (first, second, third)]
+
+    assert asyncio.run(main()) == ["Limiter(79/s, 0 waiting, 1 on the wire)"] * 3
+
+
+def test_a_quota_that_nobody_uses_is_forgotten_when_it_has_rested():
+    key, clock = Key(), Hands()
+    gone = weakref.ref(key)
+    spend(shared_limiter(key, Rate(2), clock))
+    del key
+    gc.collect()
+    shared_limiter(Key(), Rate(2), clock)
+    assert gone() is not None, "the next client with the same token would be too fast"
+    clock.at = 2 * SECOND
+    shared_limiter(Key(), Rate(2), clock)
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_quota_in_use_is_kept_however_long_it_rests():
+    key, clock = Key(), Hands()
+    limiter = shared_limiter(key, Rate(2), clock)
+    spend(limiter)
+    clock.at = 3600 * SECOND
+    shared_limiter(Key(), Rate(2), clock)
+    assert "2/s" in repr(shared_limiter(key, Rate(100), clock)), "the quota of the first is another one"
 
 
 def test_a_successive_run_keeps_the_quota_of_the_one_before():

@@ -198,6 +198,35 @@ def test_a_throttled_quota_halves_its_pace_at_most_once_a_period():
     assert quota.pace == 0.25
 
 
+@pytest.mark.parametrize(
+    ("happens", "after"),
+    [
+        (lambda quota: None, 0),
+        (lambda quota: quota.give_back(quota.take(START), START, answered=True), SECOND + GUARD),
+        (
+            lambda quota: quota.give_back(quota.take(START), START, answered=False),
+            SECOND + GUARD + QUARANTINE,
+        ),
+        (lambda quota: quota.void(quota.take(START)), 0),
+        (lambda quota: quota.hold(START + 7 * SECOND), 7 * SECOND),
+        (lambda quota: quota.slow_down(START), 15 * SECOND),
+        (lambda quota: quota.slow_down(START, 60.0), 60 * SECOND),
+    ],
+    ids=["nothing", "answered", "lost", "void", "held", "slowed", "told to wait"],
+)
+def test_a_quota_has_rested_when_a_new_one_would_do_the_same(happens, after):
+    quota = Quota(Rate(2))
+    happens(quota)
+    assert after == 0 or not quota.is_rested(START + after - 1)
+    assert quota.is_rested(START + after)
+
+
+def test_a_quota_with_a_call_on_the_wire_does_not_rest():
+    quota = Quota(Rate(2))
+    quota.take(START)
+    assert not quota.is_rested(START + 3600 * SECOND)
+
+
 def test_the_pace_has_a_floor():
     quota = Quota(Rate(100))
     for second in range(20):

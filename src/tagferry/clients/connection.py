@@ -15,7 +15,7 @@ from tagferry.events import Emit
 from tagferry.listener import listen
 from tagferry.wire.backoff import Backoff
 from tagferry.wire.clock import SystemClock
-from tagferry.wire.limiter import Limiter, shared_quota
+from tagferry.wire.limiter import Limiter, shared_limiter
 from tagferry.wire.origin import check_proxy, host_of
 from tagferry.wire.quota import Rate
 from tagferry.wire.retry import RetryBudget, RetryPolicy
@@ -80,7 +80,7 @@ class Connection:
 
     def limiter(self, key: Hashable, rate: Rate) -> Limiter:
         """Return what keeps to a rate, together with all clients of the process that have the same key."""
-        return Limiter(shared_quota(key, rate), self.clock)
+        return shared_limiter(key, rate, self.clock)
 
     def backoff(self, limits: Mapping[int | str | None, int] = {}) -> Backoff:
         """Return waits with a budget of their own.

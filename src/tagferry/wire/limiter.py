@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Hashable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
@@ -13,22 +14,36 @@ from tagferry.wire.clock import Clock
 from tagferry.wire.quota import SECOND, Permit, Quota, Rate
 from tagferry.wire.turns import Ticket, Turns
 
-__all__ = ["Limiter", "shared_quota"]
+__all__ = ["Limiter", "shared_limiter"]
 
 _LOOK_AGAIN = 0.05
 """Seconds after which a waiter looks again although nobody woke it: another event loop of this process
 may have given a token back."""
 
-_quotas: dict[Hashable, Quota] = {}
+_shared: dict[Hashable, tuple[Quota, weakref.WeakSet[Limiter]]] = {}
 _guard = threading.Lock()
 
 
-def shared_quota(key: Hashable, rate: Rate) -> Quota:
-    """Return the one quota of this process for a key; of several rates the lowest is kept."""
+def shared_limiter(key: Hashable, rate: Rate, clock: Clock) -> Limiter:
+    """Return a limiter of the one quota of this process for a key; of several rates the lowest is kept.
+
+    A quota outlives its limiters until it has rested, so that whoever comes next finds what they used up.
+    """
     with _guard:
-        quota = _quotas.setdefault(key, Quota(rate))
+        if key not in _shared:
+            _forget(clock.now())
+            _shared[key] = (Quota(rate), weakref.WeakSet())
+        quota, users = _shared[key]
         quota.lower(rate)
-        return quota
+        limiter = Limiter(quota, clock)
+        users.add(limiter)
+        return limiter
+
+
+def _forget(now: int) -> None:
+    """Drop the quotas that nobody uses and that have rested: each client may bring a key of its own."""
+    for key in [key for key, (quota, users) in _shared.items() if not users and quota.is_rested(now)]:
+        del _shared[key]
 
 
 class Limiter:

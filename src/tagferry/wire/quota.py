@@ -96,6 +96,14 @@ class Quota:
         """Tokens whose request is still on the wire."""
         return self._out
 
+    def is_rested(self, now: int) -> bool:
+        """Whether it knows nothing that a new one would not do as well without."""
+        if self._out or (self._returns and self._returns[-1] > now):
+            return False
+        if self._not_before is not None and self._not_before > now:
+            return False
+        return self._slowed is None or now - self._paced >= _RECOVERY
+
     def lower(self, rate: Rate) -> None:
         """Keep a lower rate from now on; a higher one changes nothing.
 
