@@ -440,6 +440,6 @@ def test_two_runs_with_one_target_make_one_job(cdp, environ):
     (busy,) = (json.loads(out) for (out, _), code in ends if code == 9)
     assert sorted(code for _, code in ends) == [0, 9]
     assert busy["exports"][0]["error"]["code"] == "EBUSY"
-    assert "another process is writing this export" in busy["exports"][0]["error"]["message"]
+    assert "another run is writing this export" in busy["exports"][0]["error"]["message"]
     check_file(cdp, NAME)
     assert len(jobs_of(cdp)) == 1

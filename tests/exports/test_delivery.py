@@ -334,7 +334,7 @@ async def test_an_empty_answer_takes_nothing_from_another_process(world):
     record = world.out / f"growingio-tag-{PROJECT}-{TAG}.part.json"
     book = await anyio.to_thread.run_sync(RecordFile.acquire, record)
     world.order("no-links x3", operation=POLL)
-    with pytest.raises(DiskError, match="another process"):
+    with pytest.raises(DiskError, match="another run"):
         await world.tag().download(world.out, if_exists="replace")
     await anyio.to_thread.run_sync(book.remove)
     assert len(list(world.out.iterdir())) == len(OLD) + 1
@@ -453,7 +453,7 @@ async def test_another_process_on_the_same_export_is_told_at_once(world):
     world.out.mkdir()
     record = world.out / f"growingio-tag-{PROJECT}-{TAG}.part.json"
     book = await anyio.to_thread.run_sync(RecordFile.acquire, record)
-    with pytest.raises(DiskError, match="another process") as caught:
+    with pytest.raises(DiskError, match="another run") as caught:
         await world.tag().download(world.out)
     assert caught.value.code == "EBUSY"
     await anyio.to_thread.run_sync(book.remove)

@@ -150,7 +150,7 @@ def test_another_process_is_told_at_once_and_may_come_when_the_first_is_gone(pat
     ) as holder:
         assert holder.stdout.readline() == b"held\n"
         began = time.monotonic()
-        with pytest.raises(DiskError, match="another process is writing") as caught:
+        with pytest.raises(DiskError, match="another run is writing") as caught:
             RecordFile.acquire(path)
         assert time.monotonic() - began < 0.5
         assert caught.value.code == "EBUSY"
@@ -160,7 +160,7 @@ def test_another_process_is_told_at_once_and_may_come_when_the_first_is_gone(pat
 
 
 def test_a_second_holder_in_the_same_process_is_refused_too(book, path):
-    with pytest.raises(DiskError, match="another process"):
+    with pytest.raises(DiskError, match="another run"):
         RecordFile.acquire(path)
 
 

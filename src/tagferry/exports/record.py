@@ -123,8 +123,9 @@ class RecordFile:
             msg = f"{path} is no plain file of its own"
             raise DiskError(msg, code="EEXIST", hint="remove it or choose another output directory")
         if not _flock(path, handle):
-            msg = f"another process is writing this export ({path})"
-            raise DiskError(msg, code="EBUSY", hint="wait for it, or choose another output directory")
+            msg = f"another run is writing this export ({path})"
+            hint = "wait for that process or call, or choose another output directory"
+            raise DiskError(msg, code="EBUSY", hint=hint)
         # The one who held the lock may have finished and removed the file in between.
         return _same_file(path, handle)
 
@@ -167,7 +168,7 @@ class RecordFile:
         """
         record = self.load() if _same_file(self.path, self._handle) else None
         if record is None or record.writer != writer:
-            msg = f"another process took over this export ({self.path})"
+            msg = f"another run took over this export ({self.path})"
             raise DiskError(msg, code="EBUSY", hint="run one process for each output directory")
 
     def remove(self) -> None:
