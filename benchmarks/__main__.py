@@ -112,6 +112,7 @@ def _machine(load: float) -> dict[str, str]:
         "uvloop",
         *limiter.PEERS,
         *poller.PEERS,
+        *rows.PEERS,
         "requests",
     )
     return {

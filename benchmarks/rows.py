@@ -13,8 +13,9 @@ from benchmarks.compare import MB, Settings
 from benchmarks.figures import Aim, Figure, Table
 from benchmarks.process import run as run_process
 
-__all__ = ["run"]
+__all__ = ["PEERS", "run"]
 
+PEERS = ("pyarrow", "polars", "duckdb")
 _CASES = {
     "json batches": 0.95,
     "json rows": 0.8,
