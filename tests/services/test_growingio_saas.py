@@ -125,19 +125,19 @@ BAD_IDS = [
 
 @pytest.mark.parametrize("bad", BAD_IDS)
 @pytest.mark.parametrize(
-    ("ask", "says"),
+    ("ask", "says", "like"),
     [
-        (lambda bad: ask_tag_users(BASE_URL, bad, "t", expire_minutes=5), "project UID"),
-        (lambda bad: ask_tag_users(BASE_URL, "p", bad, expire_minutes=5), "tag id"),
-        (lambda bad: ask_segment_users(BASE_URL, bad, "s", expire_minutes=5), "project UID"),
-        (lambda bad: ask_segment_users(BASE_URL, "p", bad, expire_minutes=5), "segment id"),
+        (lambda bad: ask_tag_users(BASE_URL, bad, "t", expire_minutes=5), "project UID", "nxog09md"),
+        (lambda bad: ask_tag_users(BASE_URL, "p", bad, expire_minutes=5), "tag id", "5rREn4PL"),
+        (lambda bad: ask_segment_users(BASE_URL, bad, "s", expire_minutes=5), "project UID", "nxog09md"),
+        (lambda bad: ask_segment_users(BASE_URL, "p", bad, expire_minutes=5), "segment id", "nP2lpkX9"),
     ],
 )
-def test_a_wrong_id_is_refused_with_its_name_its_value_the_limit_and_where_to_find_it(ask, says, bad):
+def test_a_wrong_id_is_refused_with_its_name_its_value_the_limit_and_where_to_find_it(ask, says, like, bad):
     with pytest.raises(ConfigError) as caught:
         ask(bad)
     assert str(caught.value).startswith(f"{says} {bad!r} is not made of 1 to 64 letters and digits")
-    assert "address bar" in caught.value.hint
+    assert caught.value.hint == f"copy it from the console's address bar, like {like}"
     assert caught.value.service == SERVICE
 
 

@@ -93,7 +93,8 @@ def ask_tag_users(base_url: str, project_uid: str, tag_id: str, *, expire_minute
     Raises:
         ConfigError: A value that the service cannot take.
     """
-    path = f"{_check_id('project UID', project_uid)}/tags/{_check_id('tag id', tag_id)}"
+    project = _check_id("project UID", project_uid, like="nxog09md")
+    path = f"{project}/tags/{_check_id('tag id', tag_id, like='5rREn4PL')}"
     return _ask(TAG, base_url, path, f"expire={_check_expire(expire_minutes)}")
 
 
@@ -113,7 +114,8 @@ def ask_segment_users(
     Raises:
         ConfigError: A value that the service cannot take.
     """
-    path = f"{_check_id('project UID', project_uid)}/segmentations/{_check_id('segment id', segment_id)}"
+    project = _check_id("project UID", project_uid, like="nxog09md")
+    path = f"{project}/segmentations/{_check_id('segment id', segment_id, like='nP2lpkX9')}"
     query = f"expire={_check_expire(expire_minutes)}"
     if keys := _check_keys(parameters):
         # The commas stay as they are in the documents.
@@ -165,11 +167,11 @@ def _ask(kind: str, base_url: str, path: str, query: str) -> Request:
     return Request(operation=kind, method="GET", url=url)
 
 
-def _check_id(name: str, value: object) -> str:
+def _check_id(name: str, value: object, *, like: str) -> str:
     if isinstance(value, str) and _ID.fullmatch(value):
         return value
     msg = f"{name} {value!r} is not made of 1 to 64 letters and digits"
-    raise ConfigError(msg, service=SERVICE, hint="copy it from the console's address bar, like nxog09md")
+    raise ConfigError(msg, service=SERVICE, hint=f"copy it from the console's address bar, like {like}")
 
 
 def _check_expire(minutes: object) -> int:
