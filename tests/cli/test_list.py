@@ -177,6 +177,19 @@ def test_a_pattern_that_matches_nothing_is_an_empty_list_with_a_hint(run, both, 
     assert on_screen(*SEGMENTS, "--match", "x") == (0, "")
 
 
+def test_who_wrote_stars_already_is_not_told_to_write_them(run, both):
+    ran = run(*SEGMENTS, "--match", "*vip*")
+    assert ran.err == (
+        "nothing matches '*vip*' among 12 listed items\n"
+        "  next: upper and lower case differ; without --match all are listed\n"
+    )
+    ran = export(run, "--all", "--match", "*vip*")
+    assert (
+        f"next: upper and lower case differ; to see all, run tagferry list growingio-segments {PROJECT}\n"
+        in (ran.err)
+    )
+
+
 def test_how_many_of_how_many_are_listed(on_screen, capsys):
     on_screen(*KINDS["growingio-cdp-tags"], "--match", "*1")
     assert " of 143 listed" in capsys.readouterr().err
@@ -305,6 +318,8 @@ def test_the_deadline(run, both):
     both.faults.add("growingio-saas.list", "stall@0 x*")
     ran = run(*SEGMENTS, "--deadline", "0.2", "--json")
     assert (ran.code, ran.document["error"]["type"]) == (6, "DeadlineError")
+    # There is nothing of a list that another run could go on with.
+    assert ran.document["error"]["hint"] == "run the same again with a longer deadline"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,11 +15,12 @@ from tagferry.cli.document import dump, failure_document
 from tagferry.cli.insecure import warning_on
 from tagferry.cli.logs import logging_to
 from tagferry.cli.screen import Screen
-from tagferry.cli.selection import MATCH_HINT, keep_matching
+from tagferry.cli.selection import keep_matching, match_hint
 from tagferry.cli.stop import EXIT_CODES, Stop, run_async, stop_on_signals
 from tagferry.cli.table import draw
 from tagferry.cli.text import plain, show_count, show_seconds
 from tagferry.deadline import within
+from tagferry.errors import DeadlineError
 from tagferry.events import Emit, Event, Retrying
 from tagferry.services.growingio_listed import Listed
 from tagferry.settings import Settings
@@ -61,7 +62,7 @@ def run_list(
         nonlocal stop
         with stop_on_signals() as stop:
             async with work.client:
-                items.extend(await within(options.deadline, work.run, name="the list", service=service))
+                items.extend(await _within(options.deadline, work, service))
 
     with logging_to(screen.console, options.log_level, screen.redactor):
         run_async(run)
@@ -69,6 +70,15 @@ def run_list(
         return _stopped(stop, options, screen)
     _give(items, options, screen)
     return 0
+
+
+async def _within(deadline: float | None, work: Work, service: str) -> Iterable[Listed]:
+    try:
+        return await within(deadline, work.run, name="the list", service=service)
+    except DeadlineError as error:
+        # No part of a list is kept.
+        error.hint = "run the same again with a longer deadline"
+        raise
 
 
 def _stopped(stop: Stop, options: ListOptions, screen: Screen) -> int:
@@ -93,10 +103,10 @@ def _give(items: Sequence[Listed], options: ListOptions, screen: Screen) -> None
         screen.give(show_lines(chosen))
     elif chosen:
         screen.give(show_table(chosen, Console(file=sys.stdout).width))
-    if not chosen and items:
+    if not chosen and items and options.match is not None:
         count = show_count(len(items), "listed item")
         screen.say(f"nothing matches {plain(repr(options.match))} among {count}")
-        screen.say(f"  next: {MATCH_HINT}")
+        screen.say(f"  next: {match_hint(options.match, 'without --match all are listed')}")
     elif not options.json and not options.quiet and (terminal or not chosen):
         more = f" of {len(items):,}" if len(chosen) < len(items) else ""
         screen.say(f"{len(chosen):,}{more} listed")

@@ -15,9 +15,20 @@ if TYPE_CHECKING:
     from tagferry.cli.export import Find
     from tagferry.cli.options import Selection
 
-__all__ = ["MATCH_HINT", "choose_exports", "keep_matching"]
+__all__ = ["choose_exports", "keep_matching", "match_hint"]
 
-MATCH_HINT = "upper and lower case differ; write '*vip*' for all that has vip in its id, key or name"
+
+def match_hint(pattern: str, listing: str) -> str:
+    """Return what may help when a pattern matches nothing.
+
+    Args:
+        pattern: The pattern.
+        listing: What shows all, as a clause.
+    """
+    case = "upper and lower case differ"
+    if pattern.startswith("*") and pattern.endswith("*"):
+        return f"{case}; {listing}"
+    return f"{case}; write '*vip*' for all that has vip in its id, key or name; {listing}"
 
 
 def keep_matching(items: Iterable[Listed], pattern: str | None) -> list[Listed]:
@@ -72,8 +83,9 @@ def choose_exports(
 
 
 def _nothing(count: int, pattern: str | None, listing: str) -> ConfigError:
-    if not count:
+    # Without a pattern, all that is listed is chosen.
+    if not count or pattern is None:
         message = "there is nothing to export: the service lists nothing"
         return ConfigError(message, hint=f"check project and token; {listing} shows the list")
     message = f"nothing matches {pattern!r} among {show_count(count, 'listed item')}"
-    return ConfigError(message, hint=f"{MATCH_HINT}; to see all, run {listing}")
+    return ConfigError(message, hint=match_hint(pattern, f"to see all, run {listing}"))
