@@ -143,6 +143,21 @@ def test_one_bad_file_takes_no_other_down(run, table):
     assert Path("out/bad.jsonl").read_text() == '{"gio_id":"1","n":"2"}\n'
 
 
+def test_another_run_cannot_mend_a_damaged_file(run, table):
+    Path("out/cut.csv.gz").write_bytes(gzip.compress(CSV.encode())[:-9])
+    ran = run("convert", "out/cut.csv.gz", "--to", "parquet")
+    assert ran.code == 8
+    assert "out/cut.csv.gz is cut" in ran.err
+    assert "to go on" not in ran.err
+
+
+def test_who_meets_a_bad_record_is_told_how_to_leave_it_out(run, workdir):
+    Path("bad.jsonl").write_text('{"a":1}\nnope\n')
+    ran = run("convert", "bad.jsonl", "--to", "parquet")
+    assert ran.code == 8
+    assert "  next: --bad-records skip leaves such records out\n" in ran.err
+
+
 WRONG = [
     ([], ["no FILE is given"]),
     (["nix.csv"], ["nix.csv is not there"]),
@@ -153,7 +168,8 @@ WRONG = [
     (["out/x.csv", "out/x.csv.gz"], ["would both be written to out/x.parquet"]),
     (["out/p-00001.csv", "out/p-00003.csv"], ["of the parts of out/p, number 00002 is missing"]),
     (["out/p-00001.csv", "out/q/p-00001.csv", "--output", "there"], ["would both be written"]),
-    (["out/x.csv", "--output", "out/x.csv"], ["is one of the files to convert"]),
+    (["out/x.csv", "--output", "y.csv"], ["y.csv ends in .csv, but --to is parquet", "y.parquet"]),
+    (["out/x.csv", "--output", "y.JSONL"], ["y.JSONL ends in .JSONL, but --to is parquet", "y.parquet"]),
     (["out/x.csv", "--output", "there"], ["there/x.parquet is a directory"]),
     (["out/x.csv", "--output", "out/x.csv/y.parquet"], ["out/x.csv is no directory"]),
     (["out/x.csv", "--spreadsheet-safe"], ["--spreadsheet-safe is for --to csv"]),
@@ -175,6 +191,16 @@ def test_wrong_words_are_answered_before_anything_is_written(run, table, words, 
     for part in told:
         assert part in ran.err
     assert not list(Path().rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--output", "out/x.csv"], ["--output", "out/x.csv", "--if-exists", "replace"]]
+)
+def test_a_file_is_not_converted_onto_itself(run, table, words):
+    ran = run("convert", "out/x.csv", "--to", "csv", *words)
+    assert ran.code == 2
+    assert "out/x.csv is one of the files to convert" in ran.err
+    assert table.read_text("utf-8") == CSV
 
 
 def test_a_format_has_to_be_given(run, table):

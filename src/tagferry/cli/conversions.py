@@ -12,12 +12,14 @@ from typing import Any, Literal
 from tagferry.cli.document import describe_error, describe_stop
 from tagferry.cli.report import PARTIAL, add_option, exit_code, first_code, goes_on
 from tagferry.cli.stop import EXIT_CODES
-from tagferry.errors import ConfigError, RecordError, TagferryError
+from tagferry.errors import ConfigError, IntegrityError, RecordError, TagferryError
 from tagferry.files.disk import check_directory, look
 from tagferry.rows.convert import Converted, Format
 from tagferry.rows.file_name import output_name, split_name
 
 __all__ = ["Conversions", "Task", "check_tasks", "plan_tasks"]
+
+_ENDINGS: dict[Format, str] = {"parquet": ".parquet", "csv": ".csv", "jsonl": ".jsonl"}
 
 
 @dataclass
@@ -41,6 +43,7 @@ def plan_tasks(files: Sequence[Path], to: Format, output: Path | None) -> list[T
         ConfigError: Files are missing, named twice, not finished, or two outputs would share a name.
     """
     _check_sources(files)
+    _check_ending(output, to)
     if output is not None and output.suffix and not output.is_dir():
         tasks = [_make_task(files, output)]
     else:
@@ -60,6 +63,13 @@ def plan_tasks(files: Sequence[Path], to: Format, output: Path | None) -> list[T
             msg = f"{task.target} is one of the files to convert"
             raise ConfigError(msg, hint="give another --output")
     return tasks
+
+
+def _check_ending(output: Path | None, to: Format) -> None:
+    ending = "" if output is None else output.suffix.lower()
+    if output is not None and ending in _ENDINGS.values() and ending != _ENDINGS[to] and not output.is_dir():
+        msg = f"the output {output} ends in {output.suffix}, but --to is {to}"
+        raise ConfigError(msg, hint=f"write --output {output.with_suffix(_ENDINGS[to])}, or another --to")
 
 
 def _make_task(sources: Sequence[Path], target: Path) -> Task:
@@ -152,7 +162,8 @@ class Conversions:
     @property
     def can_go_on(self) -> bool:
         """Whether the same command, run again, may bring what is missing."""
-        passing = [error for _, error in self.failures if not isinstance(error, RecordError)]
+        # A file that is damaged stays so.
+        passing = [error for _, error in self.failures if not isinstance(error, RecordError | IntegrityError)]
         return self.stopped is not None or any(map(goes_on, passing))
 
     def command(self, argv: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from tagferry.cli.screen import Screen
 from tagferry.cli.stop import run_async, stop_on_signals
 from tagferry.cli.text import plain, show_bytes, show_count, show_seconds
 from tagferry.cli.words import read_path
-from tagferry.errors import ConfigError, TagferryError
+from tagferry.errors import ConfigError, RecordError, TagferryError
 from tagferry.events import Emit
 from tagferry.files.disk import disk_errors
 from tagferry.files.thread import in_thread
@@ -79,6 +79,9 @@ async def _run(run: Conversions, work: Convert, view: ConvertView) -> None:
                 await in_thread(_make_directory, task.target.parent)
                 run.settle(task, await work(task))
             except TagferryError as error:
+                if isinstance(error, RecordError) and error.hint is None and (error.line or 0) > 1:
+                    # Line 1 may be a header, which cannot be left out.
+                    error.hint = "--bad-records skip leaves such records out"
                 run.settle(task, error)
     run.note_stop(stop.signal)
 
