@@ -73,7 +73,8 @@ def test_people_read_what_it_costs_and_what_came(run, tencent):
     assert re.fullmatch(r"\d\d:\d\d:\d\d 1,200 accounts \(5 repeats dropped\): 12 calls, at least 1 s", first)
     missing = sum(tags is None for tags in truth_of(accounts).values())
     assert last[0] == f"1,200 accounts: {1200 - missing:,} tagged, {missing} missing, 0 failed"
-    assert re.fullmatch(r"  12 requests in [\d.]+ s, [\d,]+ accounts/s", last[1])
+    # 1,200 accounts in a part of a second are no measure, and look like more than the app may ask.
+    assert re.fullmatch(r"  12 requests in [\d.]+ s", last[1])
     assert len(last) == 2
     assert sorted(path.name for path in Path().iterdir()) == ["a.txt", OUTPUT]
 

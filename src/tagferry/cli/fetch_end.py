@@ -19,6 +19,9 @@ from tagferry.lookups.outcome import FetchReport
 
 __all__ = ["FetchEnd"]
 
+_MEASURABLE = 1.0
+"""Seconds from which on the speed of a whole run is told."""
+
 
 class FetchEnd:
     """The end of one run of a fetch; filled in when it is known.
@@ -144,6 +147,7 @@ def _sum_up(report: FetchReport) -> Iterator[str]:
     facts = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     yield f"{show_count(report.distinct, 'account')}: {facts}"
     calls = f"{show_count(report.requests, 'request')} in {show_seconds(report.seconds)}"
-    speed = f", {report.distinct / report.seconds:,.0f} accounts/s" if report.seconds else ""
+    # The first calls leave together: of a shorter time, a mean would be more than the app may ask.
+    speed = f", {report.distinct / report.seconds:,.0f} accounts/s" if report.seconds >= _MEASURABLE else ""
     throttled = f", {report.throttled:,} throttled" if report.throttled else ""
     yield f"  {calls}{speed}{throttled}"
