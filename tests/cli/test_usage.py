@@ -46,7 +46,7 @@ WRONG_FETCHES = [
     (["fetch", "tencent-tags", "--ordred", "a.txt"], ["no option --ordred", "--help"]),
     ([*RETRY], ["DEAD_LETTERS", "--help"]),
     ([*RETRY, "a.txt"], ["not named like dead letters", "NAME.dead.jsonl"]),
-    ([*RETRY, "nix.dead.jsonl"], ["nix.jsonl, nix.csv or nix.parquet, and none is there"]),
+    ([*RETRY, "nix.dead.jsonl"], ["there are no dead letters nix.dead.jsonl", "nothing failed"]),
     ([*RETRY, "there.dead.jsonl", "--if-exists", "skip"], ["--if-exists", "tagferry retry"]),
     ([*RETRY, "there.dead.jsonl", "--output", "-"], ["not written to standard output", "leave --output"]),
 ]

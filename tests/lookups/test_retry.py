@@ -111,7 +111,7 @@ async def test_retries_follow_each_other(output):
     check_all(output, *BAD[:7])
     await mended().retry(dead)
     check_all(output)
-    with pytest.raises(ConfigError, match="there is no file"):
+    with pytest.raises(ConfigError, match="there are no dead letters"):
         await mended().retry(dead)
     check_all(output)
 
@@ -144,6 +144,19 @@ async def test_dead_letters_without_their_output_are_refused(output):
         await memory.retry(dead, output)
     assert memory.calls == 0
     assert names_in(output.parent) == {"other.jsonl", dead.name}
+
+
+async def test_without_dead_letters_it_is_said_that_there_are_none(output):
+    dead = output.with_name("tags.dead.jsonl")
+    with pytest.raises(ConfigError, match="there are no dead letters") as caught:
+        await mended().retry(dead)
+    assert "nothing failed" in caught.value.hint
+    output.parent.mkdir()
+    output.write_text("")
+    with pytest.raises(ConfigError, match="there are no dead letters") as caught:
+        await mended().retry(dead)
+    assert "nothing failed" in caught.value.hint
+    assert names_in(output.parent) == {output.name}
 
 
 async def test_with_two_outputs_the_right_one_has_to_be_named(output):
@@ -352,7 +365,7 @@ async def test_a_crash_at_any_step_of_the_end_ends_right_in_the_next_run(
                 assert memory.calls == 0
             elif at > 1 and (moved or not still):
                 # The end was reached first, and then there is nothing left to begin anew with.
-                with pytest.raises(ConfigError, match="there is no file"):
+                with pytest.raises(ConfigError, match="there are no dead letters"):
                     await memory.retry(dead, named, resume=False)
             else:
                 await memory.retry(dead, named, resume=False)

@@ -147,7 +147,7 @@ def test_dead_letters_lead_to_their_output(tmp_path, name):
     ],
 )
 def test_dead_letters_without_one_output_are_refused(tmp_path, there, told):
-    for name in there:
+    for name in (*there, "tags.dead.jsonl"):
         (tmp_path / name).touch()
     with pytest.raises(ConfigError, match=told):
         output_of(tmp_path / "tags.dead.jsonl")
@@ -155,6 +155,7 @@ def test_dead_letters_without_one_output_are_refused(tmp_path, there, told):
 
 def test_a_directory_is_no_output(tmp_path):
     (tmp_path / "tags.csv").mkdir()
+    (tmp_path / "tags.dead.jsonl").touch()
     with pytest.raises(ConfigError, match="none is there"):
         output_of(tmp_path / "tags.dead.jsonl")
 

@@ -14,6 +14,7 @@ from tagferry.files.thread import in_thread, settle, start
 from tagferry.lookups.accounts import check_accounts, check_accounts_argument
 from tagferry.lookups.attended import Attended
 from tagferry.lookups.sources import Source, open_source
+from tagferry.lookups.target import check_dead_letters
 
 __all__ = ["Accounts", "DeadLetters", "blocks_of", "is_gone", "name_of", "stamp_of"]
 
@@ -132,4 +133,5 @@ class DeadLetters:
         return self._open().blocks()
 
     def _open(self) -> Source:
+        check_dead_letters(self.path)
         return open_source(f"{self.path}:account")

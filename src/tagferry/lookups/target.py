@@ -13,7 +13,7 @@ from tagferry.files.disk import check_directory, disk_errors, is_plain, look, na
 from tagferry.lookups.format import Format, find_format
 from tagferry.rows.arrow import load
 
-__all__ = ["IfExists", "Target", "output_of"]
+__all__ = ["IfExists", "Target", "check_dead_letters", "output_of"]
 
 IfExists = Literal["error", "skip", "replace"]
 
@@ -137,6 +137,18 @@ def output_of(dead_letters: Path) -> Path:
     found = [one for one in beside if one.stem == stem and one.suffix.lower() in _ENDINGS and is_plain(one)]
     if len(found) == 1:
         return found[0]
+    check_dead_letters(dead_letters)
     what = "more than one is there" if found else "none is there"
     msg = f"{dead_letters} came from {stem}.jsonl, {stem}.csv or {stem}.parquet, and {what}"
     raise ConfigError(msg, hint="keep dead letters beside the output that they came from, or name the output")
+
+
+def check_dead_letters(path: Path) -> None:
+    """Refuse dead letters that are not there. Blocks.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    if not os.path.lexists(path):
+        hint = "check the name; beside an output without them, nothing failed"
+        raise ConfigError(f"there are no dead letters {path}", hint=hint)
