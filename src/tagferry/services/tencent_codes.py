@@ -47,7 +47,7 @@ class Code(msgspec.Struct, frozen=True):
 
 
 _KEY = "check that secret key, SDKAppID and identifier are of one app: all stand in the Chat console"
-_SIGNED = "check secret key, SDKAppID and identifier, and the clock of this machine"
+_SIGNED = "check secret key or UserSig, SDKAppID and identifier, and the clock of this machine"
 _ADMIN = "make the identifier an app administrator in the Chat console, or use one that is"
 _REGION = "check the region or the base URL: an app answers in the data centre where it was made only"
 _PLAN = "look at the plan and the bill of the app in the Chat console"
