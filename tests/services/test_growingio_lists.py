@@ -357,6 +357,21 @@ def test_a_refused_list_is_classified_by_its_status(name, status, kind, retryabl
 
 
 @pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ('{"message":"Unauthorized","errors":[]}', "Unauthorized"),
+        ('{"message":"","errors":[{"code":"bad","message":"错误"}]}', "bad: 错误"),
+        ('{"errors":null}', '{"errors":null}'),
+    ],
+)
+def test_a_refused_list_says_what_the_service_said(name, body, said):
+    with pytest.raises(AuthError) as caught:
+        READERS[name](reply(body, 401))
+    assert caught.value.message.endswith(f"answered 401 to {name}: {said}")
+
+
+@pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize("body", ["Internal Server Error", " internal server error\n"])
 def test_a_plain_500_of_the_cdp_is_about_what_is_unknown_and_not_asked_again(name, body):
     of_cdp = "cdp" in name

@@ -9,6 +9,7 @@ GraphQL pages of 13.x.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import cast
 from urllib.parse import quote
 
@@ -32,12 +33,7 @@ from tagferry.services.growingio_cdp_access import (
     check_scheme,
     read_token,
 )
-from tagferry.services.growingio_cdp_answer import (
-    DECODER,
-    find_reason,
-    is_denial,
-    read_refusal,
-)
+from tagferry.services.growingio_cdp_answer import DECODER, is_denial
 from tagferry.services.growingio_cdp_link import make_link
 from tagferry.services.growingio_cdp_spec import (
     MAX_PROPERTIES,
@@ -51,6 +47,7 @@ from tagferry.services.growingio_cdp_spec import (
     segment_spec,
     tag_spec,
 )
+from tagferry.services.growingio_refusal import find_reason, read_refusal
 from tagferry.wire.excerpt import excerpt
 from tagferry.wire.message import Reply, Request
 from tagferry.wire.quota import Rate
@@ -217,7 +214,7 @@ def read_result(reply: Reply, *, what: str, now: float) -> JobReport:
         TagferryError: The reply is a refusal, or not what the service promises.
     """
     if not 200 <= reply.head.status < 300:
-        raise read_refusal(reply, what, now, _RESULT_HINTS)
+        raise _refusal(reply, what, now, _RESULT_HINTS)
     answer = reply.decode(DECODER)
     if answer is None and reply.body.strip() == b"null":
         # A job that was made a moment ago, or one that the service has forgotten.
@@ -267,7 +264,7 @@ def _submit_refusal(reply: Reply, what: str, now: float) -> TagferryError:
     if is_denial(reply):
         msg = f"{SERVICE} refused to export {what}: unknown or unauthorised key"
         return RefusedError(msg, service=SERVICE, code=status, hint=_SUBMIT_HINTS[status])
-    error = read_refusal(reply, what, now, _SUBMIT_HINTS)
+    error = _refusal(reply, what, now, _SUBMIT_HINTS)
     # A gateway answers so when the service itself was too slow: it may have done what it was told. With a
     # Retry-After a 503 was sent on purpose, by someone who did not even begin.
     refused = isinstance(error, ThrottledError) and (status != 503 or error.retry_after is not None)
@@ -276,6 +273,16 @@ def _submit_refusal(reply: Reply, what: str, now: float) -> TagferryError:
     return error
 
 
+def _refusal(reply: Reply, what: str, now: float, hints: Mapping[int, str]) -> TagferryError:
+    error = read_refusal(reply, what, service=SERVICE, now=now, hints=hints)
+    if isinstance(error, RefusedError) and error.hint is None:
+        error.hint = _OTHER_HINT
+    return error
+
+
+_OTHER_HINT = (
+    "check the base URL, and what a proxy before the CDP lets pass; 2.9 to 2.11 and 4.x are supported"
+)
 _SUBMIT_HINTS = {
     400: "check the properties: each is the key of an identity, attribute or tag that exists",
     401: TOKEN_HINT,

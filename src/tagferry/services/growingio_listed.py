@@ -9,9 +9,9 @@ from typing import Literal, cast
 import msgspec
 
 from tagferry.errors import ProtocolError, RefusedError
+from tagferry.services.growingio_refusal import read_refusal
 from tagferry.wire.excerpt import excerpt
 from tagferry.wire.message import Reply
-from tagferry.wire.status import refusal
 
 __all__ = ["Listed", "Listing", "Page"]
 
@@ -95,11 +95,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
             msg = f"{self.service} refused {self.operation}: unknown, or not for this token"
             raise RefusedError(msg, service=self.service, code=status, hint=self.hints.get(status))
         if not 200 <= status < 300:
-            text = excerpt(reply.body)
-            message = f"{self.service} answered {status} to {self.operation}" + (f": {text}" if text else "")
-            error = refusal(reply.head, message, service=self.service, now=now)
-            error.hint = self.hints.get(status, error.hint)
-            raise error
+            raise read_refusal(reply, self.operation, service=self.service, now=now, hints=self.hints)
         try:
             return msgspec.json.decode(reply.body.removeprefix(b"\xef\xbb\xbf"))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -16,10 +16,10 @@ import msgspec
 
 from tagferry.errors import ConfigError, JobFailedError, ProtocolError
 from tagferry.exports.job import JobReport, JobState
+from tagferry.services.growingio_refusal import Reasons, find_reason, read_refusal
 from tagferry.wire.excerpt import excerpt
 from tagferry.wire.message import Reply, Request
 from tagferry.wire.quota import Rate
-from tagferry.wire.status import refusal
 
 __all__ = [
     "BASE_URL",
@@ -134,13 +134,9 @@ def read_export(reply: Reply, *, what: str, now: float) -> JobReport:
     Raises:
         TagferryError: The reply is a refusal, or not what the service promises.
     """
+    if not 200 <= reply.head.status < 300:
+        raise read_refusal(reply, what, service=SERVICE, now=now, hints=_HINTS)
     answer = reply.decode(_DECODER)
-    if not 200 <= (status := reply.head.status) < 300:
-        text = excerpt(_message(answer) or reply.body)
-        message = f"{SERVICE} answered {status} to {what}" + (f": {text}" if text else "")
-        error = refusal(reply.head, message, service=SERVICE, now=now)
-        error.hint = _HINTS.get(status, error.hint)
-        raise error
     if answer is None or not isinstance(word := answer.status, str):
         # A portal or a firewall may answer in the service's place for a while.
         msg = f"{SERVICE} answered {what} with something else than a job state: {excerpt(reply.body)}"
@@ -149,7 +145,7 @@ def read_export(reply: Reply, *, what: str, now: float) -> JobReport:
     if state is None:
         return JobReport(state=JobState.RUNNING, unknown=excerpt(word, 40))
     if state is JobState.FAILED:
-        return JobReport(state=state, error=_failure(what, word, _message(answer)))
+        return JobReport(state=state, error=_failure(what, word, find_reason(answer)))
     # The same file twice would be rows twice.
     links = dict.fromkeys(_flatten(answer.links or answer.links_v1)) if state is JobState.DONE else ()
     return JobReport(state=state, links=tuple(links))
@@ -196,22 +192,15 @@ def _check_keys(parameters: Iterable[str]) -> tuple[str, ...]:
     return tuple(keys)
 
 
-class _Answer(msgspec.Struct, rename="camel"):
+class _Answer(Reasons):
     """The reply of an exporter, and the error replies of the same host; every field may be anything."""
 
     status: object = None
     links: object = msgspec.field(default=None, name="downloadLinks")
     links_v1: object = msgspec.field(default=None, name="downlinks")
-    error_msg: object = None
-    message: object = None
 
 
 _DECODER = msgspec.json.Decoder(_Answer)
-
-
-def _message(answer: _Answer | None) -> str:
-    texts = (answer.error_msg, answer.message) if answer is not None else ()
-    return next((text for text in texts if isinstance(text, str) and text), "")
 
 
 def _failure(what: str, word: str, message: str) -> JobFailedError:
