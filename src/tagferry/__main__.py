@@ -21,8 +21,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = "tagferry: the command line is not installed\n  next: run pip install 'tagferry[cli]'\n"
         sys.stderr.write(text)
         return 2
-    from tagferry.cli.app import run  # noqa: PLC0415  # only where its packages are there
-
+    try:
+        from tagferry.cli.app import run  # noqa: PLC0415  # only where its packages are there
+    except KeyboardInterrupt:
+        # It takes a third of a second, in which nothing has begun.
+        sys.stderr.write("tagferry: stopped by SIGINT\n")
+        return 130
     return run(sys.argv[1:] if argv is None else list(argv))
 
 

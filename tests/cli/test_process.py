@@ -288,6 +288,12 @@ def test_a_reader_of_a_stream_that_goes_away(tencent, tencent_environ, accounts)
     assert others[1:] == ["code 0"]
 
 
+@pytest.mark.parametrize("words", [["--help"], ["export", "--help"], ["convert", "--help"]])
+def test_a_reader_of_help_that_goes_away(words):
+    ran = run_shell(f"({shlex.join([*TAGFERRY, *words])}; echo code $? >&2) | true", dict(os.environ))
+    assert (ran.stdout, ran.stderr) == ("", "code 0\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, None])
 def test_a_reader_of_a_stream_that_reads_nothing_holds_nobody_up(tencent, tencent_environ, number, workdir):
     # More than a pipe holds.

@@ -26,7 +26,7 @@ from tagferry.cli.kinds import KINDS, VERB_HELP, VERBS, Entry
 from tagferry.cli.logs import Redactor
 from tagferry.cli.options import Invocation
 from tagferry.cli.report import exit_code
-from tagferry.cli.screen import Screen, set_up_streams
+from tagferry.cli.screen import PatientConsole, Screen, set_up_streams
 from tagferry.errors import TagferryError
 from tagferry.settings import FILE_NAME, SETTINGS
 
@@ -57,6 +57,7 @@ def build() -> App:
         group_arguments=Group("Arguments", sort_key=0),
         group_parameters=Group("Options", sort_key=1),
         result_action="return_value",
+        console=PatientConsole(),
     )
     for place, (verb, kinds) in enumerate(KINDS.items()):
         about, examples = VERB_HELP[verb]

@@ -12,16 +12,16 @@ from tagferry.cli.logs import Redactor
 from tagferry.cli.text import plain
 from tagferry.errors import DiskError, TagferryError
 
-__all__ = ["Screen"]
+__all__ = ["PatientConsole", "Screen", "set_up_streams"]
 
 
-class _Console(Console):
-    """A console on standard error; when its reader goes away it falls silent, and the work goes on."""
+class PatientConsole(Console):
+    """A console on a standard stream; when its reader goes away it falls silent, and the work goes on."""
 
     def on_broken_pipe(self) -> None:
         """Write nothing more."""
         self.quiet = True
-        _silence(2)
+        _silence(2 if self.stderr else 1)
 
 
 class Screen:
@@ -34,7 +34,7 @@ class Screen:
 
     def __init__(self, redactor: Redactor, *, live: bool = False) -> None:
         self.redactor = redactor
-        self.console = _Console(
+        self.console = PatientConsole(
             stderr=True, markup=False, highlight=False, emoji=False, force_terminal=True if live else None
         )
 
