@@ -1,8 +1,10 @@
 import re
 import sys
+from importlib.abc import MetaPathFinder
 
 import pytest
 
+from tagferry.__main__ import main
 from tagferry.cli.kinds import KINDS, VERBS
 from tagferry.layers import CONFIG, PROFILE
 from tagferry.settings import SETTINGS
@@ -82,6 +84,10 @@ WRONG = [
     ([*TAG, "--output", ""], ["--output", "empty"]),
     ([*TAG, "--output", sys.executable], [sys.executable, "another output directory"]),
     ([*TAG, "--output"], ["--output needs a value", "--help"]),
+    ([*TAG, "--output", "-"], ["--output", "nothing of this is written to standard output"]),
+    ([*TAG, "--output", "--jsno"], ["--output", "no option --jsno", "./--jsno"]),
+    (["convert", "a.csv", "--to", "csv", "--output", "-"], ["--output", "standard output"]),
+    (["demo", "--output", sys.executable], [sys.executable, "another output directory"]),
     (["export", "growingio-cdp-segment", "seg"], ["--project is missing", "--help"]),
     (["export", "growingio-cdp-segment", "seg", "--projetc=hunter2"], ["--project", "--help"]),
     ([*TAG, "--json", "--quiet"], ["--json and --quiet", "leave one"]),
@@ -257,3 +263,15 @@ def test_without_the_extra(run, monkeypatch):
     ran = run("--version")
     assert ran.code == 2
     assert "pip install 'tagferry[cli]'" in ran.err
+
+
+def test_a_ctrl_c_while_it_is_loaded(monkeypatch, capsys):
+    class Impatient(MetaPathFinder):
+        def find_spec(self, name, path, target=None):
+            if name == "tagferry.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "tagferry.cli.app")
+    monkeypatch.setattr(sys, "meta_path", [Impatient(), *sys.meta_path])
+    assert main(["--version"]) == 130
+    assert capsys.readouterr() == ("", "tagferry: stopped by SIGINT\n")

@@ -77,7 +77,9 @@ class Diagnosis:
         verdicts = [one.verdict for one in self.findings]
         words = (("fail", "failure"), ("warn", "warning"))
         counts = [show_count(verdicts.count(one), word) for one, word in words if one in verdicts]
-        return ", ".join(counts) or "all fine"
+        skipped = verdicts.count("skip")
+        left_out = [f"{show_count(skipped, 'check')} left out"] if skipped else []
+        return ", ".join([*(counts or ["all fine"]), *left_out])
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document."""

@@ -16,7 +16,7 @@ from tagferry.cli.words import (
     read_deadline,
     read_file,
     read_level,
-    read_path,
+    read_place,
     read_property,
     read_seconds,
     read_text,
@@ -230,7 +230,14 @@ class ExportOptions(ViewOptions, SettingsOptions):
         ),
     ] = None
     output: Annotated[
-        Path, Parameter(converter=read_path, metavar="DIR", group=TRANSFER, help="Where the files go.")
+        Path,
+        Parameter(
+            converter=read_place,
+            allow_leading_hyphen=True,
+            metavar="DIR",
+            group=TRANSFER,
+            help="Where the files go.",
+        ),
     ] = Path()
     if_exists: Exists = "error"
     no_resume: Annotated[bool, _NO_RESUME] = False
@@ -299,7 +306,8 @@ class ConvertOptions(ViewOptions):
     output: Annotated[
         Path | None,
         Parameter(
-            converter=read_path,
+            converter=read_place,
+            allow_leading_hyphen=True,
             metavar="PATH",
             group=TRANSFER,
             help="A name with an ending is one table of all files; any other is a directory for one of each"

@@ -17,6 +17,7 @@ __all__ = [
     "read_input",
     "read_level",
     "read_path",
+    "read_place",
     "read_property",
     "read_seconds",
     "read_text",
@@ -111,7 +112,7 @@ def read_input(_: object, tokens: Sequence[Token]) -> str:
     """Read the name of a file, or ``-`` for a standard stream; what looks like an option is a mistake."""
     text = read_text(_, tokens)
     if text.startswith("-") and text != "-":
-        raise ValueError(f"there is no option {text}; for a file of that name, write ./{text}")
+        raise ValueError(f"there is no option {text} at this place; for a file of that name, write ./{text}")
     return text
 
 
@@ -123,6 +124,14 @@ def read_file(_: object, tokens: Sequence[Token]) -> Path:
 def read_path(_: object, tokens: Sequence[Token]) -> Path:
     """Read a path that is not empty; ``~`` is the home directory, as the shell has it."""
     return Path(read_text(_, tokens)).expanduser()
+
+
+def read_place(_: object, tokens: Sequence[Token]) -> Path:
+    """Read a path where files are to be made, which no standard stream is."""
+    path = read_file(_, tokens)
+    if str(path) == "-":
+        raise ValueError("nothing of this is written to standard output; give a place on the disk")
+    return path
 
 
 def read_property(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ __all__ = ["Delimited", "Engine"]
 
 T = TypeVar("T")
 
-_PARTS = "read files that are not parts of one export one by one"
+_PARTS = "read, or convert, files that are not parts of one export one by one"
 
 
 class Engine(Protocol[T]):

@@ -24,7 +24,8 @@ from tagferry.cli.report import PARTIAL
 from tagferry.cli.screen import Screen
 from tagferry.cli.stop import EXIT_CODES, run_async, stop_on_signals
 from tagferry.cli.table import draw
-from tagferry.cli.words import read_path
+from tagferry.cli.words import read_place
+from tagferry.files.disk import check_directory
 
 __all__ = ["PARTS", "demo"]
 
@@ -40,7 +41,11 @@ def demo(
     output: Annotated[
         Path | None,
         Parameter(
-            converter=read_path, metavar="DIR", group=TRANSFER, help="Keep the files, in this directory."
+            converter=read_place,
+            allow_leading_hyphen=True,
+            metavar="DIR",
+            group=TRANSFER,
+            help="Keep the files, in this directory.",
         ),
     ] = None,
     options: ViewOptions = ViewOptions(),  # noqa: B008  # it is frozen
@@ -48,6 +53,8 @@ def demo(
 ) -> int:
     """Export files and look accounts up at services that run on this machine and fail on purpose."""
     options.check()
+    if output is not None:
+        check_directory(output)
     screen = Screen(invocation.redactor, live=options.progress == "on")
     show = _Show([make() for make in PARTS], options, screen, kept=output)
     with _directory(output) as directory:
