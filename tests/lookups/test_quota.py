@@ -73,6 +73,7 @@ TRIPS = {
     "hold": holding(20),
     "hold 1": holding(1),
     "hold 2": holding(2),
+    "hold 3.3": holding(3.3),
 }
 
 

@@ -153,6 +153,30 @@ def test_a_pause_is_not_made_up_for_by_a_burst():
     assert second >= later
 
 
+def pull(quota, now, count):
+    """Send as many as go at once, all of which are answered in 20 ms; return when they were sent."""
+    sent = []
+    for _ in range(count):
+        now = quota.ready_at(now)
+        quota.give_back(quota.take(now), now + 20_000_000, answered=True)
+        sent.append(now)
+    return sent
+
+
+def test_what_a_stall_held_up_is_sent_without_delay_but_a_start_is_spaced():
+    quota = Quota(Rate(100))
+    first = pull(quota, START, 100)
+    assert first[-1] - first[0] == 99 * 7_000_000
+    # A stall: for 1.3 s nothing is sent, and then all tokens are there.
+    second = pull(quota, first[-1] + 1_300_000_000, 100)
+    assert second[-1] - second[0] <= 99 * 1_000_000
+    third = pull(quota, second[-1], 100)
+    assert third[0] == second[0] + SECOND + 20_000_000 + GUARD, "a bunch is no start"
+    assert third[-1] - third[0] <= 99 * 1_000_000
+    after_a_pause = pull(quota, third[-1] + 3 * SECOND + 1, 100)
+    assert after_a_pause[-1] - after_a_pause[0] >= 98 * 7_000_000
+
+
 @pytest.mark.parametrize(
     ("rate", "other", "kept"),
     [
@@ -446,17 +470,20 @@ def test_two_calls_of_one_token_are_more_than_a_period_apart(data):
         assert most_in_any([late, late + SECOND + 1], SECOND) == 1
 
 
-def simulate(calls, seconds, forward, back, *, stalls=False, seed=1):
-    """Run a client that always has work against a network; return arrivals and round trips."""
+def simulate(calls, seconds, forward, back, *, stalls=None, seed=1):
+    """Run a client that always has work against a network that may stall every so many seconds.
+
+    Return arrivals and round trips.
+    """
     chance = random.Random(seed)
     quota, now, number = Quota(Rate(calls)), START, itertools.count()
     events, arrivals, trips = [], [], []  # events: responses (time, n, permit, sent)
 
     def through(moment, delay):
         moment += delay
-        if stalls and (moment - START) % (20 * SECOND) < 300_000_000 and moment - START > SECOND:
+        if stalls is not None and (left := -(moment - START) % int(stalls * SECOND)) < 300 * MS:
             # The route stands still and lets everything go at once.
-            moment += 300_000_000 - (moment - START) % (20 * SECOND)
+            moment += left
         return moment
 
     end = START + seconds * SECOND
@@ -488,10 +515,11 @@ def in_any_second(arrivals):
 
 MS = 1_000_000
 NETWORKS = {
-    "even": (lambda _: 10 * MS, lambda _: 10 * MS, False),
-    "jitter and reordering": (lambda c: c.randrange(10 * MS), lambda c: c.randrange(1, 10 * MS), False),
-    "stalls": (lambda c: 10 * MS + c.randrange(10 * MS), lambda c: 10 * MS, True),
-    "very uneven": (lambda c: c.choice([0, 200 * MS]), lambda c: c.choice([1, 200 * MS]), False),
+    "even": (lambda _: 10 * MS, lambda _: 10 * MS, None),
+    "jitter and reordering": (lambda c: c.randrange(10 * MS), lambda c: c.randrange(1, 10 * MS), None),
+    "rare stalls": (lambda c: 10 * MS + c.randrange(10 * MS), lambda c: 10 * MS, 20.0),
+    "stalls": (lambda c: 10 * MS + c.randrange(20 * MS), lambda c: 10 * MS + c.randrange(20 * MS), 3.3),
+    "very uneven": (lambda c: c.choice([0, 200 * MS]), lambda c: c.choice([1, 200 * MS]), None),
 }
 
 
