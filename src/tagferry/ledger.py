@@ -205,7 +205,7 @@ def _translate(path: Path, error: sqlite3.Error) -> DiskError:
     if _is_busy(error):
         return _busy(path)
     if name.startswith("SQLITE_FULL"):
-        hint = "free some space and run the same again: it goes on where it stopped"
+        hint = "free some space and run the same again: what is done is kept"
         return DiskError(f"cannot write {path}: no space is left", code="ENOSPC", hint=hint)
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         hint = "choose another output, or remove it to start over"

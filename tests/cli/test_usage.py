@@ -70,6 +70,7 @@ WRONG = [
     ([*TAG, "5rREn4PL"], ["5rREn4PL.csv", "name each export once"]),
     ([*TAG, "--concurrency", "0"], ["'0'", "from 1 to 10000", "write 8"]),
     ([*TAG, "--concurrency", "many"], ["'many'", "from 1 to 10000"]),
+    ([*FETCH, "--concurrency", "0"], ["'0'", "from 1 to 10000", "write 100"]),
     ([*TAG, "--concurrency", "9" * 5000], ["from 1 to 10000"]),
     ([*TAG, "--retries=-1"], ["'-1'", "from 0 to 1000"]),
     ([*TAG, "--timeout", "0"], ["'0'", "above 0", "90s"]),

@@ -32,7 +32,6 @@ __all__ = [
     "CDPOptions",
     "Call",
     "ConvertOptions",
-    "Count",
     "DoctorOptions",
     "Exists",
     "ExportOptions",
@@ -79,7 +78,6 @@ def _show_duration(seconds: float) -> str:
 Exists = Annotated[
     IfExists, Parameter(group=TRANSFER, help="What to do about a finished file that is there.")
 ]
-Count = Annotated[int, Parameter(converter=whole(1, 10_000, 8), metavar="N")]
 Seconds = Annotated[float, Parameter(converter=read_seconds, metavar="S", show_default=_show_duration)]
 
 
@@ -152,6 +150,10 @@ _RETRIES = Parameter(
     converter=whole(0, 1000, 8), metavar="N", group=TRANSFER, help="New tries in a row after a failure."
 )
 _TIMEOUT = Parameter(group=TRANSFER, help="How long one API request may take.")
+
+
+def _concurrency(default: int, help_: str) -> Parameter:
+    return Parameter(converter=whole(1, 10_000, default), metavar="N", group=TRANSFER, help=help_)
 
 
 def _deadline(help_: str) -> Parameter:
@@ -241,7 +243,7 @@ class ExportOptions(ViewOptions, SettingsOptions):
     ] = Path()
     if_exists: Exists = "error"
     no_resume: Annotated[bool, _NO_RESUME] = False
-    concurrency: Annotated[Count, Parameter(group=TRANSFER, help="Downloads at once.")] = 8
+    concurrency: Annotated[int, _concurrency(8, "Downloads at once.")] = 8
     retries: Annotated[int, _RETRIES] = 8
     timeout: Annotated[Seconds, _TIMEOUT] = 30.0
     stall_timeout: Annotated[
@@ -356,7 +358,7 @@ class FetchOptions(ViewOptions, SettingsOptions):
         ),
     ] = None
     no_resume: Annotated[bool, _NO_RESUME] = False
-    concurrency: Annotated[Count, Parameter(group=TRANSFER, help="Calls at once.")] = 100
+    concurrency: Annotated[int, _concurrency(100, "Calls at once.")] = 100
     retries: Annotated[int, _RETRIES] = 8
     timeout: Annotated[Seconds, _TIMEOUT] = 10.0
     stall_timeout: Annotated[Seconds, Parameter(group=TRANSFER, help="How long a reply may stand still.")] = (

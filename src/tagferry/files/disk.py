@@ -15,8 +15,8 @@ __all__ = ["check_directory", "close_file", "disk_errors", "is_plain", "look", "
 
 _ELSEWHERE = "choose another output directory"
 _HINTS = {
-    errno.ENOSPC: "free some space and run the same again: it goes on where it stopped",
-    errno.EDQUOT: "free some of your quota and run the same again: it goes on where it stopped",
+    errno.ENOSPC: "free some space and run the same again: what is done is kept",
+    errno.EDQUOT: "free some of your quota and run the same again: what is done is kept",
     errno.EFBIG: "choose an output directory on a file system for files of this size (ulimit -f)",
     errno.EROFS: _ELSEWHERE,
     errno.ENOTDIR: _ELSEWHERE,
@@ -30,7 +30,7 @@ _HINTS = {
     errno.ENFILE: "lower the concurrency: this machine has no more open files to give",
     errno.ENAMETOOLONG: "choose a shorter output directory",
 }
-_HINT = "check the disk of the output directory and run the same again: it goes on where it stopped"
+_HINT = "check the disk of the output directory and run the same again: what is done is kept"
 
 
 @contextmanager
