@@ -118,7 +118,9 @@ def _machine(load: float) -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "packages": ", ".join(f"{name} {_version(name)}" for name in packages),
-        "machine": f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} CPUs",
+        # Without what a vendor puts behind the kernel's own version.
+        "machine": f"{platform.system()} {platform.release().partition('-')[0]} {platform.machine()},"
+        f" {os.cpu_count()} CPUs",
         "load": f"{load:.1f} before, {os.getloadavg()[0]:.1f} at the end",
     }
 
