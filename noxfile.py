@@ -69,14 +69,14 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The tests, on the built wheel: all on the oldest Python, on others all but those of whole processes."""
     print(f"Pythons of this machine: {', '.join(PYTHONS)} of {', '.join(VERSIONS)}")
-    install_wheel(session)
+    install_wheel(session, "test")
     session.run("pytest", *(session.posargs or chosen(session)))
 
 
 @nox.session(python=NEWEST)
 def coverage(session: nox.Session) -> None:
     """The coverage that is promised, of what runs in the process of the tests."""
-    install_wheel(session)
+    install_wheel(session, "test")
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *chosen(session))
     session.run("coverage", "combine", "-q")
@@ -88,15 +88,18 @@ def coverage(session: nox.Session) -> None:
 @nox.session(python=OLDEST)
 def lowest(session: nox.Session) -> None:
     """The tests on the oldest releases of other packages that are allowed."""
-    install_wheel(session)
+    install_wheel(session, "test")
     tables = [PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"].values()]
     floors = [item.partition(";")[0].replace(">=", "==") for table in tables for item in table]
     session.install("-q", *floors)
     session.run("pytest", *(session.posargs or chosen(session)))
 
 
-def install_wheel(session: nox.Session) -> None:
-    session.install("-q", f"{wheel(session)}[cli,parquet,speed]", *groups("test"))
+def install_wheel(session: nox.Session, *names: str) -> None:
+    """Install the wheel as it is built now, and groups of other packages."""
+    session.install("-q", f"{wheel(session)}[cli,parquet,speed]", *groups(*names))
+    # Of the same version, pip keeps what an earlier run installed.
+    session.install("-q", "--force-reinstall", "--no-deps", wheel(session))
     session.run(
         "python", "-c", "import tagferry; assert 'site-packages' in tagferry.__file__, tagferry.__file__"
     )
@@ -160,7 +163,7 @@ PURE = (
 @nox.session
 def docs(session: nox.Session) -> None:
     """Every code block of the README and the guide runs, and the reference is of these docstrings."""
-    session.install("-q", f"{wheel(session)}[cli,parquet,speed]", *groups("test", "docs"))
+    install_wheel(session, "test", "docs")
     session.run("pytest", "docs", "-n", str(os.cpu_count() or 1), "--dist", "worksteal")
 
 
@@ -168,23 +171,23 @@ def docs(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """A smoke of the benchmarks in seconds, or what is given.
 
-    `nox -s bench -- --large --markdown docs/benchmarks.md --json benchmarks.json` measures all, in an hour.
+    `nox -s bench -- --large --markdown docs/benchmarks.md --json benchmarks.json` measures all: half an hour.
     """
-    session.install("-q", f"{wheel(session)}[cli,parquet,speed]", *groups("bench"))
+    install_wheel(session, "bench")
     session.run("python", "-m", "benchmarks", *(session.posargs or ["--quick"]))
 
 
 @nox.session
 def soak(session: nox.Session) -> None:
     """Long runs: minutes to hours."""
-    session.install("-q", f"{wheel(session)}[cli,parquet,speed]", *groups("test"))
+    install_wheel(session, "test")
     session.run("pytest", "-m", "soak", "--timeout", "7200", *session.posargs)
 
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Hostile bytes for each decoder of rows, a minute each, or for the seconds that are given."""
-    session.install("-q", f"{wheel(session)}[cli,parquet,speed]", *groups("test"))
+    install_wheel(session, "test")
     for target in ("any_bytes", "csv_rows", "jsonl_rows", "gzip_rows"):
         session.run("python", "-m", "tests.rows.fuzz", target, *(session.posargs or ["60"]))
 
