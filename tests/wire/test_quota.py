@@ -245,6 +245,18 @@ def test_a_quota_has_rested_when_a_new_one_would_do_the_same(happens, after):
     assert quota.is_rested(START + after)
 
 
+def test_a_quota_that_waits_for_one_call_to_tell_that_a_lockout_is_over_does_not_rest():
+    quota = Quota(Rate(2))
+    refused = quota.take(START)
+    quota.silence(refused, START, 60.0)
+    quota.give_back(refused, START, answered=True)
+    assert not quota.is_rested(START + 3600 * SECOND)
+    probe = quota.take(START + 3600 * SECOND)
+    quota.recover(START + 3600 * SECOND, probe)
+    quota.give_back(probe, START + 3600 * SECOND, answered=True)
+    assert quota.is_rested(START + 3602 * SECOND)
+
+
 def test_a_quota_with_a_call_on_the_wire_does_not_rest():
     quota = Quota(Rate(2))
     quota.take(START)

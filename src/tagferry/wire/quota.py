@@ -104,7 +104,7 @@ class Quota:
 
     def is_rested(self, now: int) -> bool:
         """Whether it knows nothing that a new one would not do as well without."""
-        if self._out or (self._returns and self._returns[-1] > now):
+        if self._out or self._silent or (self._returns and self._returns[-1] > now):
             return False
         if self._not_before is not None and self._not_before > now:
             return False
